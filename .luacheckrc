@@ -1,0 +1,16 @@
+std = "lua54"
+max_line_length = 100
+cache = true
+codes = true
+
+-- An argument or variable whose name begins with _ is not used on purpose.
+ignore = {"21[123]/_.*"}
+
+files["spec"] = {
+  std = "+busted",
+  max_line_length = 120,
+  -- Specs of what the collector does hold on to values, or let go of them, and nothing else.
+  ignore = {"231", "241", "311", "431", "432", "542"},
+}
+files["config.ld"] = {std = "+ldoc"}
+files[".busted"] = {std = "lua54"}

@@ -1,0 +1,26 @@
+--- agenda: generators, coroutines, async generators and an event loop.
+-- @module agenda
+
+local core = require "agenda.core"
+
+local agenda = {_VERSION = "agenda scm"}
+
+-- What the core has under the names of the public interface.
+for _, name in ipairs {
+  "all_tasks", "async", "asyncgen", "await", "checkpoint", "create_task", "current_task",
+  "ensure_future", "errors", "future", "generator", "get_asyncgen_finalizer",
+  "get_asyncgen_hooks", "get_event_loop", "get_running_loop", "new_event_loop", "pcall",
+  "set_asyncgen_finalizer", "set_asyncgen_hooks", "set_event_loop", "set_warning_handler",
+  "sleep", "spawn", "suspend", "traceback", "yield", "yield_from",
+} do
+  agenda[name] = core[name]
+end
+
+-- What is written in Lua on top of it.
+for _, room in ipairs {"inspect", "iterate", "contextvar", "gather", "run"} do
+  for name, value in pairs(require("agenda." .. room)) do
+    agenda[name] = value
+  end
+end
+
+return agenda

@@ -1,0 +1,115 @@
+--- Task-local state, after PEP 567.
+--
+-- A context is an immutable table: `set` makes a changed copy and puts it in force, so that a new
+-- task or callback starts with its maker's by taking a reference.
+-- @module agenda.contextvar
+
+local core = require "agenda.core"
+
+local errors = core.errors
+
+local Variable = {__name = "agenda.contextvar", __agenda_type = "contextvar"}
+Variable.__index = Variable
+
+local Token = {__name = "agenda.contextvar_token", __agenda_type = "contextvar_token"}
+Token.__index = Token
+
+-- Stands for "no value" in a token, and for a nil that was set in a context.
+local MISSING, NIL = {}, {}
+
+local function owner()
+  local ok, task = pcall(core.current_task)
+  return ok and task or nil
+end
+
+local function with(context, variable, value)
+  local changed = {}
+  if context then
+    for key, old in pairs(context) do
+      changed[key] = old
+    end
+  end
+  changed[variable] = value
+  return next(changed) ~= nil and changed or nil
+end
+
+--- The value in the current task.
+-- @function contextvar:get
+-- @return what was set, else the default, else nil
+function Variable:get()
+  local context = core.context()
+  local value = context and context[self]
+  if value == nil then
+    return self.default
+  end
+  if value == NIL then
+    return nil
+  end
+  return value
+end
+
+--- Sets the value for the current task and what it starts from now on.
+-- @function contextvar:set
+-- @param value any value
+-- @treturn token for `reset`
+function Variable:set(value)
+  local context = core.context()
+  local old = context and context[self]
+  if old == nil then
+    old = MISSING
+  end
+  if value == nil then
+    value = NIL
+  end
+  core.set_context(with(context, self, value))
+  return setmetatable({variable = self, old = old, owner = owner()}, Token)
+end
+
+--- Brings back the value from before a `set`.
+-- @function contextvar:reset
+-- @tparam token token what that `set` returned
+-- @raise RuntimeError if it was used; ValueError if it is of another variable or task
+function Variable:reset(token)
+  if getmetatable(token) ~= Token then
+    error(("bad argument #1 to 'reset' (agenda.contextvar_token expected, got %s)")
+      :format(type(token)), 2)
+  end
+  if token.used then
+    error(errors.RuntimeError("the token of " .. tostring(self) .. " has already been used once"), 0)
+  end
+  if token.variable ~= self then
+    error(errors.ValueError("the token was created by a different contextvar"), 0)
+  end
+  if token.owner ~= owner() then
+    error(errors.ValueError("the token was created in a different context"), 0)
+  end
+  token.used = true
+  local old = token.old
+  if old == MISSING then
+    old = nil
+  end
+  core.set_context(with(core.context(), self, old))
+end
+
+function Variable:__tostring()
+  return ("<contextvar %s at %s>"):format(self.name, self.address)
+end
+
+local contextvar = {}
+
+--- A variable with a value of its own in each task.
+-- @function contextvar
+-- @tparam string name
+-- @param[opt] default what `get` gives where nothing was set
+-- @treturn contextvar
+function contextvar.contextvar(name, default)
+  if type(name) ~= "string" then
+    error(("bad argument #1 to 'contextvar' (string expected, got %s)")
+      :format(name == nil and "no value" or type(name)), 2)
+  end
+  local variable = {name = name, default = default}
+  variable.address = ("%p"):format(variable)
+  return setmetatable(variable, Variable)
+end
+
+return contextvar

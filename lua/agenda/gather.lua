@@ -1,0 +1,144 @@
+--- `gather`: several awaitables at once, after asyncio.
+-- @module agenda.gather
+
+local core = require "agenda.core"
+
+local errors = core.errors
+
+local gather = {}
+
+local OPTIONS = {return_exceptions = true, packed = true}
+
+local function is_list(x)
+  return type(x) == "table" and not core.isawaitable(x)
+end
+
+local function check_options(options)
+  if options == nil then
+    return {}
+  end
+  if type(options) ~= "table" then
+    error(("bad argument #2 to 'gather' (table expected, got %s)"):format(type(options)), 3)
+  end
+  for key in pairs(options) do
+    if not OPTIONS[key] then
+      error(("bad argument #2 to 'gather' (unknown option '%s')"):format(tostring(key)), 3)
+    end
+  end
+  return options
+end
+
+-- The futures of the awaitables, equal ones once; and the list of distinct ones.
+local function ensure_all(list, n)
+  local children, distinct, seen = {}, {}, {}
+  for i = 1, n do
+    local aw = list[i]
+    local child = aw ~= nil and seen[aw]
+    if not child then
+      if type(aw) ~= "function" and not core.isawaitable(aw) then
+        error(errors.TypeError(("argument %d is not awaitable; pass a function"):format(i)), 0)
+      end
+    end
+  end
+  for i = 1, n do
+    local aw = list[i]
+    local child = seen[aw]
+    if not child or type(aw) == "function" then
+      child = core.ensure_future(aw)
+      seen[aw] = child
+      distinct[#distinct + 1] = child
+    end
+    children[i] = child
+  end
+  return children, distinct
+end
+
+local function error_of(child)
+  if child:cancelled() then
+    local _, err = pcall(child.result, child)
+    return err
+  end
+  return child:exception()
+end
+
+local function value_of(child, options)
+  local err = error_of(child)
+  if err ~= nil then
+    return err
+  end
+  if options.packed then
+    return table.pack(child:result())
+  end
+  return (child:result())
+end
+
+--- Runs awaitables at once. They start now; cancelling the Future cancels them. As in asyncio.
+-- @function gather
+-- @param ... the awaitables or functions; or a list of them and a table of options:
+-- `return_exceptions` puts errors into the list in place of raising the first, `packed` makes each
+-- result a list of all its values with `n`
+-- @treturn future of a list with `n`, the first value of each in their order
+-- @raise TypeError for what cannot be awaited; RuntimeError "no running event loop"
+function gather.gather(...)
+  local list, n, options = table.pack(...), select("#", ...), {}
+  if n >= 1 and n <= 2 and is_list((...)) then
+    options = check_options((select(2, ...)))
+    list = ...
+    n = list.n or #list
+  end
+  local children, distinct = ensure_all(list, n)
+  local outer = core.get_running_loop():create_future()
+  local pending, cancel_requested = #distinct, false
+
+  local function finish()
+    if cancel_requested then
+      outer:set_exception(errors.CancelledError(cancel_requested.message))
+      return
+    end
+    local results = {n = n}
+    for i = 1, n do
+      results[i] = value_of(children[i], options)
+    end
+    outer:set_result(results)
+  end
+
+  local function on_done(child)
+    pending = pending - 1
+    if outer:done() then
+      if not child:cancelled() then
+        child:exception()
+      end
+      return
+    end
+    if not options.return_exceptions then
+      local err = error_of(child)
+      if err ~= nil then
+        outer:set_exception(err)
+        return
+      end
+    end
+    if pending == 0 then
+      finish()
+    end
+  end
+
+  core.set_canceller(outer, function(_, message)
+    local taken = false
+    for _, child in ipairs(distinct) do
+      taken = child:cancel(message) or taken
+    end
+    if taken then
+      cancel_requested = {message = message}
+    end
+    return taken
+  end)
+  for _, child in ipairs(distinct) do
+    child:add_done_callback(on_done)
+  end
+  if n == 0 then
+    outer:set_result({n = 0})
+  end
+  return outer
+end
+
+return gather

@@ -1,0 +1,69 @@
+--- Predicates, and the types of objects that are written in Lua.
+-- @module agenda.inspect
+
+local core = require "agenda.core"
+
+local inspect = {}
+
+--- The type of an agenda object.
+-- @function type
+-- @param x any value
+-- @treturn ?string "generator", "coroutine", "async_generator", "future", "task", "event_loop",
+-- "contextvar" and so on; nil for what is not agenda's
+function inspect.type(...)
+  local found = core.type(...)
+  if found == nil and type((...)) == "table" then
+    local metatable = getmetatable((...))
+    found = type(metatable) == "table" and rawget(metatable, "__agenda_type") or nil
+  end
+  return found
+end
+
+local function is_type(name)
+  return function(x)
+    return core.type(x) == name
+  end
+end
+
+local function makes_type(name)
+  return function(x)
+    return core.function_type(x) == name
+  end
+end
+
+--- Whether x is a generator.
+-- @function isgenerator
+inspect.isgenerator = is_type "generator"
+
+--- Whether x is a function that `agenda.generator` made.
+-- @function isgeneratorfunction
+inspect.isgeneratorfunction = makes_type "generator"
+
+--- Whether x is a coroutine object.
+-- @function iscoroutine
+inspect.iscoroutine = is_type "coroutine"
+
+--- Whether x is a function that `agenda.async` made.
+-- @function iscoroutinefunction
+inspect.iscoroutinefunction = makes_type "coroutine"
+
+--- Whether x is an async generator.
+-- @function isasyncgen
+inspect.isasyncgen = is_type "async_generator"
+
+--- Whether x is a function that `agenda.asyncgen` made.
+-- @function isasyncgenfunction
+inspect.isasyncgenfunction = makes_type "async_generator"
+
+--- Whether x is a Future or a Task.
+-- @function isfuture
+function inspect.isfuture(x)
+  local kind = core.type(x)
+  return kind == "future" or kind == "task"
+end
+
+--- Whether x can be awaited.
+-- @function isawaitable
+inspect.isawaitable = core.isawaitable
+
+return inspect

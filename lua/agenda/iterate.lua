@@ -1,0 +1,160 @@
+--- Iteration: `aiter`, `anext`, `each`, `aclosing`, and the protocol for objects of the user's own.
+-- @module agenda.iterate
+
+local core = require "agenda.core"
+
+local errors, await = core.errors, core.await
+local TypeError, RuntimeError = errors.TypeError, errors.RuntimeError
+local StopAsyncIteration = errors.StopAsyncIteration
+
+local iterate = {}
+
+local function metamethod(value, name)
+  local metatable = getmetatable(value)
+  return type(metatable) == "table" and rawget(metatable, name) or nil
+end
+
+local function describe(value)
+  return core.type(value) or type(value)
+end
+
+-- What `__anext` of an iterator gives, if it can be awaited.
+local function next_awaitable(iterator, anext)
+  local awaitable = anext(iterator)
+  if not core.isawaitable(awaitable) then
+    error(TypeError(("__anext of %s gave a %s, which cannot be awaited")
+      :format(describe(iterator), describe(awaitable))), 0)
+  end
+  return awaitable
+end
+
+local function check_leading(ok, first, ...)
+  if ok then
+    if first == nil then
+      error(RuntimeError("__anext gave a leading nil, which a loop takes for the end"), 0)
+    end
+    return first, ...
+  end
+  if StopAsyncIteration:is(first) then
+    return nil
+  end
+  error(first, 0)
+end
+
+-- A Lua iterator over an object with `__anext`.
+local function iterator_of(object, anext)
+  return function()
+    return check_leading(pcall(await, next_awaitable(object, anext)))
+  end
+end
+
+--- An asynchronous `for` over what it gives owns the generator: leaving the loop awaits `aclose()`.
+-- @function aiter
+-- @param x an async generator, a generator, an object with `__aiter`, or a Lua iterator triple
+-- @return an iterator function or generator, its state, its control value, and what closes it
+-- @raise TypeError for anything else
+function iterate.aiter(x, ...)
+  local kind = core.type(x)
+  if kind == "async_generator" or kind == "generator" then
+    return x, nil, nil, x
+  end
+  local aiter = metamethod(x, "__aiter")
+  if aiter then
+    local iterator = aiter(x)
+    kind = core.type(iterator)
+    if kind == "async_generator" or kind == "generator" then
+      return iterator, nil, nil, iterator
+    end
+    local anext = metamethod(iterator, "__anext")
+    if not anext then
+      error(TypeError(("__aiter of %s gave a %s, which has no __anext")
+        :format(describe(x), describe(iterator))), 0)
+    end
+    return iterator_of(iterator, anext), nil, nil, metamethod(iterator, "__close") and iterator
+  end
+  if type(x) == "function" or (kind == nil and metamethod(x, "__call")) then
+    return x, ...
+  end
+  error(TypeError(("'%s' object is not iterable: it is no generator and has no __aiter")
+    :format(describe(x))), 0)
+end
+
+local function or_default(default, ok, ...)
+  if ok then
+    return ...
+  end
+  local err = ...
+  if StopAsyncIteration:is(err) then
+    return table.unpack(default, 1, default.n)
+  end
+  error(err, 0)
+end
+
+local next_or_default = core.async("anext", function(awaitable, default)
+  return or_default(default, pcall(await, awaitable))
+end)
+
+--- An awaitable of an iterator's next values.
+-- @function anext
+-- @param it an async generator or an object with `__anext`
+-- @param ... what the awaitable gives at the end in place of StopAsyncIteration
+-- @return the awaitable
+-- @raise TypeError for what is no async iterator
+function iterate.anext(it, ...)
+  local awaitable
+  if core.type(it) == "async_generator" then
+    awaitable = it:anext()
+  else
+    local anext = metamethod(it, "__anext")
+    if not anext then
+      error(TypeError(("'%s' object is not an async iterator"):format(describe(it))), 0)
+    end
+    awaitable = next_awaitable(it, anext)
+  end
+  if select("#", ...) == 0 then
+    return awaitable
+  end
+  return next_or_default(awaitable, table.pack(...))
+end
+
+-- Calls f with an item; the control value for the next one, or nil when that is all.
+local function give(f, first, ...)
+  if first == nil or f(first, ...) == false then
+    return nil
+  end
+  return first
+end
+
+--- Calls f with the values of each item; closes what it iterates at the end, however it ends.
+-- Awaits if the iteration or f does.
+-- @function each
+-- @param x what `aiter` takes
+-- @tparam function f `false` from it stops
+-- @raise what f or the iteration raises
+function iterate.each(x, f, ...)
+  if type(f) ~= "function" and not metamethod(f, "__call") then
+    error(("bad argument #2 to 'each' (function expected, got %s)"):format(type(f)), 2)
+  end
+  local iterator, state, control, closing = iterate.aiter(x, ...)
+  local _ <close> = closing
+  repeat
+    control = give(f, iterator(state, control))
+  until control == nil
+end
+
+--- Calls f once with the generator and closes that at the end, however it ends. Awaits.
+-- @function aclosing
+-- @param g an async generator, or an object with a method `aclose` that gives an awaitable
+-- @tparam function f
+-- @return f's results
+-- @raise what f or the cleanup raises
+function iterate.aclosing(g, f)
+  if metamethod(g, "__close") then
+    local _ <close> = g
+    return f(g)
+  end
+  local _ <close> = setmetatable({}, {__close = function() await(g:aclose()) end})
+  return f(g)
+end
+
+return iterate

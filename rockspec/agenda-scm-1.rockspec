@@ -1,0 +1,54 @@
+rockspec_format = "3.0"
+package = "agenda"
+version = "scm-1"
+
+source = {
+  -- `luarocks make` works in the tree and fetches nothing.
+  url = "git+file://.",
+}
+
+description = {
+  summary = "Generators, coroutine objects, async generators and an event loop on libev",
+  detailed = [[
+    agenda brings Python's generators, coroutines, async generators (PEP 525) and an
+    asyncio-like event loop to Lua 5.4. Written in C on libev: values and waits travel
+    through any depth of nested coroutines, loops close what they leave early, and waking
+    a body costs the same at any depth.
+  ]],
+  license = "MIT",
+  labels = {"async", "coroutine", "generator", "eventloop", "libev"},
+}
+
+supported_platforms = {"linux"}
+
+dependencies = {
+  "lua >= 5.4, < 5.5",
+}
+
+external_dependencies = {
+  EV = {header = "ev.h", library = "ev"},
+}
+
+build = {
+  type = "make",
+  build_target = "all",
+  build_variables = {
+    BUILD = "build/rock",
+    CFLAGS = "$(CFLAGS)",
+    LUA_INCDIR = "$(LUA_INCDIR)",
+    EV_INCDIR = "$(EV_INCDIR)",
+    EV_LIBDIR = "$(EV_LIBDIR)",
+  },
+  -- LuaRocks copies the files itself, from the list below, which `make lint` compares
+  -- with the tree.
+  install_pass = false,
+  install = {
+    lua = {
+      ["agenda"] = "lua/agenda.lua",
+    },
+    lib = {
+      ["agenda.core"] = "build/rock/agenda/core.so",
+    },
+  },
+  copy_directories = {"docs", "types"},
+}

@@ -1,0 +1,288 @@
+local agenda = require "agenda"
+local loopkit = require "spec.support.loopkit"
+local errors = agenda.errors
+
+describe("done callbacks", function()
+  local loop, fut, log
+
+  local function logger(name)
+    return function() log[#log + 1] = name end
+  end
+
+  before_each(function()
+    loop = agenda.new_event_loop()
+    fut = loop:create_future()
+    log = {}
+  end)
+  after_each(function()
+    loop:close()
+    loop, fut, log = nil, nil, nil
+  end)
+
+  it("are called with the future alone", function()
+    local got
+    fut:add_done_callback(function(...) got = table.pack(...) end)
+    fut:set_result(1, 2, 3)
+    loop:run_once(0)
+    assert.equal(1, got.n)
+    assert.equal(fut, got[1])
+  end)
+
+  it("are not called by set_result itself", function()
+    fut:add_done_callback(logger("called"))
+    fut:set_result()
+    assert.same({}, log)
+    loop:run_once(0)
+    assert.same({ "called" }, log)
+  end)
+
+  it("are not called while it is pending", function()
+    fut:add_done_callback(logger("called"))
+    loop:run_once(0)
+    assert.same({}, log)
+  end)
+
+  it("are called for an error", function()
+    fut:add_done_callback(function(f) log[1] = f:exception() end)
+    fut:set_exception("error")
+    loop:run_once(0)
+    assert.same({ "error" }, log)
+  end)
+
+  it("are called for a cancellation", function()
+    fut:add_done_callback(function(f) log[1] = f:cancelled() end)
+    fut:cancel()
+    loop:run_once(0)
+    assert.same({ true }, log)
+  end)
+
+  it("are called in the order in which they were added", function()
+    for i = 1, 10 do fut:add_done_callback(logger(i)) end
+    fut:set_result()
+    loop:run_once(0)
+    assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, log)
+  end)
+
+  it("are called a single time", function()
+    fut:add_done_callback(logger("called"))
+    fut:set_result()
+    for _ = 1, 3 do loop:run_once(0) end
+    assert.same({ "called" }, log)
+  end)
+
+  it("are called as often as they were added", function()
+    local callback = logger("called")
+    fut:add_done_callback(callback)
+    fut:add_done_callback(callback)
+    fut:set_result()
+    loop:run_once(0)
+    assert.same({ "called", "called" }, log)
+  end)
+
+  it("run after what was ready before", function()
+    fut:add_done_callback(logger("callback"))
+    loop:call_soon(logger("ready before"))
+    fut:set_result()
+    loop:call_soon(logger("ready after"))
+    loop:run_once(0)
+    assert.same({ "ready before", "callback", "ready after" }, log)
+  end)
+
+  it("take their turn among those who await", function()
+    fut:add_done_callback(logger("first"))
+    loop:create_task(function()
+      agenda.await(fut)
+      log[#log + 1] = "task"
+    end)
+    loop:run_once(0)
+    fut:add_done_callback(logger("last"))
+    fut:set_result()
+    loop:run_once(0)
+    assert.same({ "first", "task", "last" }, log)
+  end)
+
+  it("added to a finished one are called soon", function()
+    fut:set_result()
+    fut:add_done_callback(logger("late"))
+    assert.same({}, log)
+    loop:run_once(0)
+    assert.same({ "late" }, log)
+  end)
+
+  it("added by a callback are called in the next turn", function()
+    fut:add_done_callback(function(f) f:add_done_callback(logger("second")) end)
+    fut:set_result()
+    loop:run_once(0)
+    assert.same({}, log)
+    loop:run_once(0)
+    assert.same({ "second" }, log)
+  end)
+
+  it("of a task are called when it ends", function()
+    local task = loop:create_task(function() return "result" end)
+    task:add_done_callback(function(t) log[#log + 1] = t:result() end)
+    loop:run_until_complete(task)
+    loop:run_once(0)
+    assert.same({ "result" }, log)
+  end)
+
+  it("of a task are outside of any task", function()
+    local seen = "unset"
+    local task = loop:create_task(function() end)
+    task:add_done_callback(function() seen = agenda.current_task() end)
+    loop:run_until_complete(task)
+    loop:run_once(0)
+    assert.is_nil(seen)
+  end)
+
+  it("that fail do not keep the others from being called", function()
+    loop:set_exception_handler(function(_, context) log[#log + 1] = context.exception end)
+    fut:add_done_callback(function() error("failed", 0) end)
+    fut:add_done_callback(logger("other"))
+    fut:set_result("kept")
+    loop:run_once(0)
+    assert.same({ "failed", "other" }, log)
+    assert.equal("kept", fut:result())
+  end)
+
+  it("are kept alive by the future", function()
+    (function()
+      local name = { "kept" }
+      fut:add_done_callback(function() log[#log + 1] = name[1] end)
+    end)()
+    loopkit.collect()
+    fut:set_result()
+    loop:run_once(0)
+    assert.same({ "kept" }, log)
+  end)
+
+  it("are let go once they were called", function()
+    local weak = setmetatable({}, { __mode = "v" });
+    (function()
+      local thing = {}
+      weak[1] = thing
+      fut:add_done_callback(function() return thing end)
+    end)()
+    fut:set_result()
+    loop:run_once(0)
+    loopkit.collect()
+    assert.is_nil(weak[1])
+  end)
+
+  it("have to be functions", function()
+    loopkit.bad_argument(1, "add_done_callback", function() fut:add_done_callback(1) end)
+    loopkit.bad_argument(1, "add_done_callback", function() fut:add_done_callback() end)
+  end)
+
+  it("run in the context in which they were added", function()
+    local var = agenda.contextvar("var", "default")
+    loop:run_until_complete(function()
+      var:set("of the adder")
+      fut:add_done_callback(function() log[1] = var:get() end)
+      var:set("set later")
+    end)
+    fut:set_result()
+    loop:run_once(0)
+    assert.same({ "of the adder" }, log)
+  end)
+
+  it("of a future that knows no loop yet may be added inside a run", function()
+    agenda.run(function()
+      local free = agenda.future()
+      free:add_done_callback(logger("free"))
+      free:set_result()
+      agenda.sleep(0)
+    end)
+    assert.same({ "free" }, log)
+  end)
+
+  describe("removed", function()
+    it("are not called", function()
+      local callback = logger("removed")
+      fut:add_done_callback(callback)
+      fut:remove_done_callback(callback)
+      fut:set_result()
+      loop:run_once(0)
+      assert.same({}, log)
+    end)
+
+    it("are counted", function()
+      local callback = logger("removed")
+      for _ = 1, 3 do fut:add_done_callback(callback) end
+      fut:add_done_callback(logger("other"))
+      assert.equal(3, fut:remove_done_callback(callback))
+      fut:set_result()
+      loop:run_once(0)
+      assert.same({ "other" }, log)
+    end)
+
+    it("are none when it was not there", function()
+      fut:add_done_callback(logger("other"))
+      assert.equal(0, fut:remove_done_callback(print))
+    end)
+
+    it("are none the second time", function()
+      fut:add_done_callback(print)
+      assert.equal(1, fut:remove_done_callback(print))
+      assert.equal(0, fut:remove_done_callback(print))
+    end)
+
+    it("are none when there never was one", function()
+      assert.equal(0, fut:remove_done_callback(print))
+    end)
+
+    it("leave the order of the others", function()
+      local callbacks = {}
+      for i = 1, 5 do
+        callbacks[i] = logger(i)
+        fut:add_done_callback(callbacks[i])
+      end
+      for _, i in ipairs { 1, 3, 5 } do fut:remove_done_callback(callbacks[i]) end
+      fut:set_result()
+      loop:run_once(0)
+      assert.same({ 2, 4 }, log)
+    end)
+
+    it("leave those who await", function()
+      local callback = logger("removed")
+      fut:add_done_callback(callback)
+      local task = loop:create_task(function() return agenda.await(fut) end)
+      loop:run_once(0)
+      assert.equal(1, fut:remove_done_callback(callback))
+      fut:set_result("awaited")
+      assert.equal("awaited", loop:run_until_complete(task))
+    end)
+
+    it("may be added again", function()
+      local callback = logger("again")
+      fut:add_done_callback(callback)
+      fut:remove_done_callback(callback)
+      fut:add_done_callback(callback)
+      fut:set_result()
+      loop:run_once(0)
+      assert.same({ "again" }, log)
+    end)
+
+    it("once it is done are called nevertheless", function()
+      local callback = logger("scheduled")
+      fut:add_done_callback(callback)
+      fut:set_result()
+      assert.equal(0, fut:remove_done_callback(callback))
+      loop:run_once(0)
+      assert.same({ "scheduled" }, log)
+    end)
+  end)
+
+  it("may finish another future", function()
+    local other = loop:create_future()
+    fut:add_done_callback(function(f) other:set_result(f:result()) end)
+    loop:call_soon(function() fut:set_result("passed on") end)
+    assert.equal("passed on", loop:run_until_complete(other))
+  end)
+
+  it("may raise KeyboardInterrupt out of the loop", function()
+    fut:add_done_callback(function() error(errors.KeyboardInterrupt()) end)
+    fut:set_result()
+    loopkit.fails(errors.KeyboardInterrupt, loop.run_once, loop, 0)
+  end)
+end)

@@ -1,0 +1,483 @@
+/*
+** asyncgen.c: async generators: iteration, closing, collection.
+**
+** A generator is in flight while its frame runs or waits: then another call of it is refused.
+** The loop's call of the generator (`for v in g`) is the fast road: no awaitable is made for it.
+**
+** Collected while suspended, a generator goes to its finalizer, alive again; where a host (a
+** running loop) adopted it, the host starts its cleanup as a task; with neither, GeneratorExit is
+** thrown in at once.
+*/
+#include "asyncgen.h"
+
+#include <string.h>
+
+#include "errors.h"
+
+const agenda_kind agenda_asyncgen_kind = {"async_generator", "agenda.asyncgen", NULL, NULL, false};
+
+static const char WHAT[] = "async generator";
+
+static agenda_asyncgen *check_asyncgen(lua_State *L, int index)
+{
+  return agenda_object_check(L, index, &agenda_asyncgen_kind);
+}
+
+int agenda_asyncgen_raise_running(lua_State *L)
+{
+  return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                            "asynchronous generator is already running");
+}
+
+/* A finished generator leaves its host's list of open ones. */
+void agenda_asyncgen_settle(agenda_asyncgen *generator)
+{
+  if (generator->hosted.host != NULL) {
+    agenda_list_unlink(&generator->hosted.link);
+    generator->hosted.host = NULL;
+  }
+}
+
+static agenda_asyncgen *of_frame(agenda_frame *frame)
+{
+  return AGENDA_LIST_OWNER(frame, agenda_asyncgen, body.frame);
+}
+
+/* ----- the guard -----------------------------------------------------------------------------
+
+** Lua finalizes younger objects first, so a file that the body opened would be closed before the
+** generator could run the cleanup that needs it. The guard is an object that only the generator
+** holds, made at a suspension: younger than what the body had opened by then, it is finalized
+** first, and finalizes the generator. A new one is needed only when something may have been
+** opened since, and that takes memory.
+*/
+
+static const agenda_kind guard_kind = {"guard", "agenda.guard", NULL, NULL, false};
+
+static int l_asyncgen_gc(lua_State *L);
+
+static int memory_in_use(lua_State *L)
+{
+  return (int)((unsigned)lua_gc(L, LUA_GCCOUNT) << 10 | (unsigned)lua_gc(L, LUA_GCCOUNTB));
+}
+
+static int l_guard_gc(lua_State *L)
+{
+  if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA)
+    return 0;
+  agenda_asyncgen *generator = agenda_object_test(L, 2, &agenda_asyncgen_kind);
+  if (generator == NULL || lua_getiuservalue(L, 2, AGENDA_ASYNCGEN_GUARD) != LUA_TUSERDATA ||
+      !lua_rawequal(L, 1, 3))
+    return 0; /* a younger guard has taken its place */
+  lua_settop(L, 2);
+  lua_pushnil(L);
+  lua_setiuservalue(L, 2, AGENDA_ASYNCGEN_GUARD);
+  generator->memory = 0;
+  lua_remove(L, 1);
+  l_asyncgen_gc(L);
+  generator->guarded = true;
+  return 0;
+}
+
+/* Called when the generator at `index` was suspended by a value-yield. [-0, +0, may raise] */
+void agenda_asyncgen_guard(lua_State *L, agenda_asyncgen *generator, int index)
+{
+  if (AGENDA_LIKELY(generator->memory == memory_in_use(L)))
+    return;
+  luaL_checkstack(L, 6, "guard");
+  agenda_object_new(L, generator->body.object.state, &guard_kind, sizeof(agenda_object), 1);
+  lua_pushvalue(L, index);
+  lua_setiuservalue(L, -2, 1);
+  lua_setiuservalue(L, index, AGENDA_ASYNCGEN_GUARD);
+  generator->memory = memory_in_use(L);
+}
+
+/* ----- what consumers make of an outcome ------------------------------------------------------ */
+
+/* A body that returned values, or raised: the errors that PEP 525 makes of it. */
+static int raise_end(lua_State *L, agenda_outcome what, int n)
+{
+  if (what == AGENDA_ERROR)
+    return agenda_body_raise(L, WHAT, true);
+  (void)n;
+  return agenda_error_raise(L, AGENDA_TYPE_ERROR, "async generator returned a value");
+}
+
+static int receive_iteration(lua_State *L, agenda_frame *frame, agenda_outcome what, int n)
+{
+  if (AGENDA_LIKELY(what == AGENDA_VALUE)) {
+    if (AGENDA_UNLIKELY(n == 0 || lua_isnil(L, -n)))
+      return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                                "async generator yielded a leading nil, which a loop takes for the "
+                                "end; use await(g:anext())");
+    agenda_asyncgen_guard(L, of_frame(frame), 1);
+    return n;
+  }
+  if (frame->status == AGENDA_FRAME_FINISHED)
+    agenda_asyncgen_settle(of_frame(frame));
+  if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
+    return raise_end(L, what, n);
+  lua_pushnil(L);
+  return 1;
+}
+
+int agenda_asyncgen_receive_next(lua_State *L, agenda_frame *frame, agenda_outcome what, int n)
+{
+  if (what == AGENDA_VALUE) {
+    agenda_asyncgen_guard(L, of_frame(frame), 2);
+    return n;
+  }
+  if (frame->status == AGENDA_FRAME_FINISHED)
+    agenda_asyncgen_settle(of_frame(frame));
+  if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
+    return raise_end(L, what, n);
+  return agenda_error_raise(L, AGENDA_STOP_ASYNC_ITERATION, NULL);
+}
+
+int agenda_asyncgen_receive_close(lua_State *L, agenda_frame *frame, agenda_outcome what, int n)
+{
+  if (what == AGENDA_VALUE || what == AGENDA_WAIT)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "async generator ignored GeneratorExit");
+  if (frame->status == AGENDA_FRAME_FINISHED)
+    agenda_asyncgen_settle(of_frame(frame));
+  if (what == AGENDA_ERROR && agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT))
+    return 0;
+  if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
+    return raise_end(L, what, n);
+  return 0;
+}
+
+/* ----- iteration -------------------------------------------------------------------------------- */
+
+/* Calls the hooks before the first step; the generator keeps the finalizer in force now. */
+void agenda_asyncgen_begin(lua_State *L, agenda_asyncgen *generator, int index)
+{
+  if (AGENDA_LIKELY(generator->begun))
+    return;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 8, "async generator hooks");
+  generator->begun = true;
+  agenda_hooks_first(L, generator->body.object.state, &generator->hosted, index);
+  if (lua_isnil(L, -1))
+    lua_pop(L, 1);
+  else
+    agenda_body_set_extra(L, index, AGENDA_EXTRA_FINALIZER);
+}
+
+/*** The next values, or nil at the end: what a `for` calls. Awaits.
+@function asyncgen:__call
+@return the yielded values
+@raise RuntimeError "asynchronous generator is already running", and for a leading nil */
+static int l_asyncgen_call(lua_State *L)
+{
+  agenda_asyncgen *generator = check_asyncgen(L, 1);
+  agenda_frame *frame = &generator->body.frame;
+  lua_settop(L, 1);
+  switch (frame->status) {
+    case AGENDA_FRAME_CREATED:
+      agenda_asyncgen_begin(L, generator, 1);
+      if (frame->status != AGENDA_FRAME_CREATED)
+        return l_asyncgen_call(L); /* the hook has iterated it */
+      /* FALLTHROUGH */
+    case AGENDA_FRAME_SUSPENDED:
+      return agenda_frame_call(L, frame, 0, false, receive_iteration);
+    case AGENDA_FRAME_FINISHED:
+      lua_pushnil(L);
+      return 1;
+    default:
+      return agenda_asyncgen_raise_running(L);
+  }
+}
+
+/*** An awaitable of the next values (PEP 525).
+@function asyncgen:anext
+@treturn awaitable it ends with StopAsyncIteration at the end */
+static int l_asyncgen_anext(lua_State *L)
+{
+  check_asyncgen(L, 1);
+  agenda_asyncgen_new_call(L, 1, AGENDA_ANEXT, 0);
+  return 1;
+}
+
+/*** An awaitable that sends values to the suspended yield and gives the next values (PEP 525).
+@function asyncgen:asend
+@param ... the results of the suspended `yield`; nothing but nil at the start
+@treturn awaitable it ends with StopAsyncIteration at the end */
+static int l_asyncgen_asend(lua_State *L)
+{
+  check_asyncgen(L, 1);
+  agenda_asyncgen_new_call(L, 1, AGENDA_ASEND, lua_gettop(L) - 1);
+  return 1;
+}
+
+/*** An awaitable that raises an error at the suspended yield and gives the next values (PEP 525).
+@function asyncgen:athrow
+@param err any error value, or an error class
+@treturn awaitable it raises the error if the body lets it out */
+static int l_asyncgen_athrow(lua_State *L)
+{
+  check_asyncgen(L, 1);
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  agenda_error_instance(L, 2);
+  agenda_asyncgen_new_call(L, 1, AGENDA_ATHROW, 1);
+  return 1;
+}
+
+/*** An awaitable that raises GeneratorExit at the suspended yield and runs the cleanup (PEP 525).
+@function asyncgen:aclose
+@treturn awaitable it raises RuntimeError if the body yields again */
+static int l_asyncgen_aclose(lua_State *L)
+{
+  check_asyncgen(L, 1);
+  agenda_asyncgen_new_call(L, 1, AGENDA_ACLOSE, 0);
+  return 1;
+}
+
+/* ----- closing ------------------------------------------------------------------------------------ */
+
+static bool is_no_wait_error(lua_State *L)
+{
+  if (!agenda_error_is(L, -1, AGENDA_RUNTIME_ERROR))
+    return false;
+  lua_getfield(L, -1, "message");
+  const char *message = lua_tostring(L, -1);
+  bool yes = message != NULL && strncmp(message, "cannot ", 7) == 0;
+  lua_pop(L, 1);
+  return yes;
+}
+
+/*
+** Closes where nothing can wait: the running loop goes on with the cleanup from its first pending
+** await; without a loop the cleanup must do without waiting.
+*/
+static int close_without_waiting(lua_State *L, agenda_asyncgen *generator)
+{
+  agenda_frame *frame = &generator->body.frame;
+  agenda_host *host = generator->body.object.state->host;
+  int n;
+  if (frame->status == AGENDA_FRAME_SUSPENDED && host != NULL && host->close(L, host, 1))
+    return 0;
+  agenda_outcome what = agenda_frame_close_now(L, frame, &n);
+  if (what == AGENDA_WAIT || (what == AGENDA_ERROR && is_no_wait_error(L))) {
+    const char *reason = what == AGENDA_WAIT ? "it waits" : luaL_tolstring(L, -1, NULL);
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                              "%s cannot finish its cleanup here, and no loop runs to do so: %s",
+                              luaL_tolstring(L, 1, NULL), reason);
+  }
+  return agenda_asyncgen_receive_close(L, frame, what, n);
+}
+
+/*
+** The end of a loop or block that owns the generator: aclose, awaited in place. One that another
+** cleanup closes already is waited for.
+*/
+static int l_asyncgen_close(lua_State *L)
+{
+  agenda_asyncgen *generator = check_asyncgen(L, 1);
+  agenda_frame *frame = &generator->body.frame;
+  agenda_state *state = agenda_state_here(L);
+  lua_settop(L, 1);
+  switch (frame->status) {
+    case AGENDA_FRAME_CREATED:
+      agenda_frame_drop(L, frame);
+      return 0;
+    case AGENDA_FRAME_FINISHED:
+      return 0;
+    case AGENDA_FRAME_SUSPENDED:
+      if (agenda_frame_cannot_wait(L, state, false) != NULL ||
+          (!agenda_frame_here(state, L) && state->host != NULL))
+        return close_without_waiting(L, generator);
+      agenda_error_push(L, AGENDA_GENERATOR_EXIT, NULL);
+      return agenda_frame_call(L, frame, 1, true, agenda_asyncgen_receive_close);
+    default:
+      if (agenda_body_abandoned(L, frame))
+        return close_without_waiting(L, generator);
+      if (agenda_body_push_extra(L, 1, AGENDA_EXTRA_CLOSER) != LUA_TNIL) {
+        const agenda_kind *closer = agenda_object_kind(L, 2);
+        if (agenda_frame_cannot_wait(L, state, true) != NULL)
+          return 0;
+        lua_replace(L, 1);
+        return closer->await(L);
+      }
+      return agenda_asyncgen_raise_running(L);
+  }
+}
+
+/* ----- the collector -------------------------------------------------------------------------------- */
+
+static void report_collected(lua_State *L)
+{
+  const char *name = agenda_body_push_name(L, 1);
+  agenda_body_push_extra(L, 1, AGENDA_EXTRA_MADE);
+  const char *made = lua_tostring(L, -1);
+  const char *message = lua_pushfstring(
+    L, "async generator '%s' was collected while suspended (made at %s); close it, or iterate over "
+    "the call itself", name, made != NULL ? made : "?");
+  lua_createtable(L, 0, 2);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "asyncgen");
+  agenda_warn(L, message);
+  lua_settop(L, 1);
+}
+
+/* With nobody to hand it to: GeneratorExit at once. A cleanup that waits fails, and is told of. */
+static void close_collected(lua_State *L, agenda_asyncgen *generator)
+{
+  agenda_frame *frame = &generator->body.frame;
+  int n;
+  agenda_outcome what = agenda_frame_close_now(L, frame, &n);
+  if (what == AGENDA_VALUE || what == AGENDA_WAIT) {
+    agenda_frame_drop(L, frame);
+    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "async generator ignored GeneratorExit");
+  }
+  else if (what == AGENDA_RETURN || agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT)) {
+    agenda_asyncgen_settle(generator);
+    return;
+  }
+  else if (frame->status != AGENDA_FRAME_FINISHED) {
+    agenda_body_rearm(L); /* the C stack was used up: the next collection tries again */
+    return;
+  }
+  agenda_asyncgen_settle(generator);
+  const char *message = lua_pushfstring(L, "error while closing a collected async generator '%s'",
+                                        agenda_body_push_name(L, 1));
+  lua_insert(L, 2);
+  lua_insert(L, 2);
+  agenda_body_warn(L, message, "asyncgen");
+}
+
+static int l_asyncgen_gc(lua_State *L)
+{
+  agenda_asyncgen *generator = agenda_object_test(L, 1, &agenda_asyncgen_kind);
+  if (generator == NULL)
+    return 0;
+  agenda_frame *frame = &generator->body.frame;
+  if (generator->guarded) {
+    generator->guarded = false;
+    agenda_body_rearm(L);
+    return 0;
+  }
+  if (frame->status == AGENDA_FRAME_CREATED)
+    agenda_frame_drop(L, frame);
+  if (frame->status == AGENDA_FRAME_FINISHED) {
+    agenda_asyncgen_settle(generator);
+    return 0;
+  }
+  if (frame->status == AGENDA_FRAME_WAITING && frame->caller != NULL) {
+    agenda_body_rearm(L); /* closed by the chain's outermost part, collected with it */
+    return 0;
+  }
+  if (generator->body.object.state->debug && frame->status == AGENDA_FRAME_SUSPENDED)
+    report_collected(L);
+  if (frame->status != AGENDA_FRAME_SUSPENDED || generator->dead) {
+    close_collected(L, generator);
+    return 0;
+  }
+  agenda_body_rearm(L);
+  agenda_host *host = generator->hosted.host;
+  if (host != NULL && host->close(L, host, 1))
+    return 0;
+  if (agenda_body_push_extra(L, 1, AGENDA_EXTRA_FINALIZER) == LUA_TNIL) {
+    lua_settop(L, 1);
+    close_collected(L, generator);
+    return 0;
+  }
+  generator->dead = true; /* collected again, it is not handed out a second time */
+  lua_pushvalue(L, 1);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+    agenda_body_warn(L, "error in the finalizer of an async generator", "asyncgen");
+  return 0;
+}
+
+/* ----- fields and class ------------------------------------------------------------------------------- */
+
+static int l_asyncgen_index(lua_State *L)
+{
+  if (agenda_class_method(L))
+    return 1;
+  agenda_asyncgen *generator = check_asyncgen(L, 1);
+  const agenda_frame *frame = &generator->body.frame;
+  const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  if (strcmp(key, "ag_running") == 0)
+    lua_pushboolean(L, frame->status == AGENDA_FRAME_RUNNING ||
+                         frame->status == AGENDA_FRAME_WAITING);
+  else if (strcmp(key, "ag_await") == 0)
+    agenda_body_push_awaited(L, frame);
+  else if (strcmp(key, "qualname") == 0) {
+    if (agenda_body_push_extra(L, 1, AGENDA_EXTRA_QUALNAME) == LUA_TNIL)
+      agenda_body_push_name(L, 1);
+  }
+  else {
+    int n = agenda_body_field(L, "ag");
+    return n < 0 ? 0 : n;
+  }
+  return 1;
+}
+
+static int l_asyncgen_newindex(lua_State *L)
+{
+  return agenda_body_assign(L, &check_asyncgen(L, 1)->body, true);
+}
+
+static int l_asyncgen_tostring(lua_State *L)
+{
+  return agenda_body_tostring(L, &check_asyncgen(L, 1)->body);
+}
+
+static int make_asyncgen(lua_State *L)
+{
+  agenda_asyncgen *generator = agenda_body_new(L, &agenda_asyncgen_kind, sizeof *generator,
+                                               AGENDA_ASYNCGEN_GUARD, AGENDA_YIELDS_ASYNC);
+  agenda_list_init(&generator->hosted.link);
+  lua_pushnil(L);
+  lua_pushnil(L);
+  lua_pushvalue(L, 1);
+  return 4;
+}
+
+/*** Makes an async generator function (PEP 525). Calling it runs nothing and returns the async
+generator, nil, nil, the async generator, so that a `for` over the call owns it: leaving the loop
+awaits its `aclose()`.
+@function asyncgen
+@tparam[opt="file.lua:12"] string name
+@tparam function fn the body
+@treturn function the async generator function */
+static int l_asyncgen(lua_State *L)
+{
+  return agenda_body_factory(L, &agenda_asyncgen_kind, make_asyncgen);
+}
+
+static const luaL_Reg guard_metamethods[] = {
+  {"__gc", l_guard_gc},
+  {NULL, NULL}
+};
+
+static const luaL_Reg metamethods[] = {
+  {"__call", l_asyncgen_call},
+  {"__close", l_asyncgen_close},
+  {"__gc", l_asyncgen_gc},
+  {"__newindex", l_asyncgen_newindex},
+  {"__tostring", l_asyncgen_tostring},
+  {NULL, NULL}
+};
+
+static const luaL_Reg methods[] = {
+  {"anext", l_asyncgen_anext},
+  {"asend", l_asyncgen_asend},
+  {"athrow", l_asyncgen_athrow},
+  {"aclose", l_asyncgen_aclose},
+  {NULL, NULL}
+};
+
+static const luaL_Reg functions[] = {
+  {"asyncgen", l_asyncgen},
+  {NULL, NULL}
+};
+
+void agenda_open_asyncgen(lua_State *L)
+{
+  agenda_class_register(L, &guard_kind, guard_metamethods, guard_metamethods + 1, NULL);
+  agenda_class_register(L, &agenda_asyncgen_kind, metamethods, methods, l_asyncgen_index);
+  agenda_functions_register(L, functions);
+}

@@ -1,0 +1,62 @@
+/*
+** asyncgen.h: async generators of PEP 525 and their awaitables.
+*/
+#ifndef AGENDA_ASYNCGEN_H
+#define AGENDA_ASYNCGEN_H
+
+#include "body.h"
+#include "hooks.h"
+
+typedef struct agenda_asyncgen {
+  agenda_body body;
+  agenda_hosted hosted;
+  int memory;   /* in use when the guard was made, kilobytes and bytes mixed: see asyncgen.c */
+  bool begun;   /* the hooks were called */
+  bool guarded; /* its guard has finalized it already */
+  bool dead;    /* its finalizer has run: nothing of it is left to collect */
+} agenda_asyncgen;
+
+/* The awaitable of one call of anext, asend, athrow or aclose. */
+typedef struct agenda_asyncgen_call {
+  agenda_object object;
+  agenda_asyncgen *generator;
+  int values;     /* to send: 1 stands as itself, more in a table */
+  uint8_t verb;   /* agenda_asyncgen_verb */
+  uint8_t status; /* agenda_asyncgen_call_status */
+} agenda_asyncgen_call;
+
+typedef enum { AGENDA_ANEXT, AGENDA_ASEND, AGENDA_ATHROW, AGENDA_ACLOSE } agenda_asyncgen_verb;
+
+typedef enum {
+  AGENDA_CALL_NEW,
+  AGENDA_CALL_STEPPING, /* driven by hand, between steps */
+  AGENDA_CALL_SPENT
+} agenda_asyncgen_call_status;
+
+/* One more user value than a body has. */
+enum { AGENDA_ASYNCGEN_GUARD = AGENDA_BODY_SLOTS + 1 };
+
+extern const agenda_kind agenda_asyncgen_kind;
+extern const agenda_kind agenda_asend_kind, agenda_athrow_kind;
+
+/* Pushes a new awaitable of `verb` on the generator at `index` with the `n` values (or the error)
+** on the top. [-n, +1, may raise] */
+agenda_asyncgen_call *agenda_asyncgen_new_call(lua_State *L, int index, agenda_asyncgen_verb verb,
+                                               int n);
+
+/* Raises the error on the top at the yield of a call that has not been stepped, as a task does
+** that is cancelled before its first run. The call is at index 1: `return ...`. */
+int agenda_asyncgen_call_throw(lua_State *L);
+
+void agenda_open_asyncgen(lua_State *L);
+void agenda_open_asyncgen_call(lua_State *L);
+
+/* Between asyncgen.c and asyncgen_call.c: what a consumer makes of an outcome, and the checks. */
+void agenda_asyncgen_guard(lua_State *L, agenda_asyncgen *generator, int index);
+int agenda_asyncgen_receive_next(lua_State *L, agenda_frame *frame, agenda_outcome what, int n);
+int agenda_asyncgen_receive_close(lua_State *L, agenda_frame *frame, agenda_outcome what, int n);
+int agenda_asyncgen_raise_running(lua_State *L);
+void agenda_asyncgen_begin(lua_State *L, agenda_asyncgen *generator, int index);
+void agenda_asyncgen_settle(agenda_asyncgen *generator);
+
+#endif

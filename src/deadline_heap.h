@@ -1,0 +1,44 @@
+/*
+** deadline_heap.h: a min-heap of deadlines; equal times come out in the order they went in.
+*/
+#ifndef AGENDA_DEADLINE_HEAP_H
+#define AGENDA_DEADLINE_HEAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "compat.h"
+
+/* Embedded in what has a deadline (a sleeping task, a timer handle). */
+typedef struct agenda_deadline {
+  double when;       /* seconds on the loop's clock; may be infinite */
+  uint64_t sequence; /* order of insertion */
+  uint32_t index;    /* place in the heap plus one; 0: not in it */
+  uint8_t kind;      /* agenda_item_kind */
+} agenda_deadline;
+
+typedef struct agenda_deadline_heap {
+  struct agenda_deadline_entry {
+    double when;
+    agenda_deadline *deadline;
+  } *entries;
+  uint32_t count, size;
+  uint64_t sequence;
+} agenda_deadline_heap;
+
+void agenda_deadline_heap_free(lua_State *L, agenda_deadline_heap *heap);
+
+/* Inserts; `deadline->when` is set and must not be NaN. [may raise memory error, changing nothing] */
+void agenda_deadline_heap_insert(lua_State *L, agenda_deadline_heap *heap,
+                                 agenda_deadline *deadline);
+
+/* Takes it out; does nothing when it is not in. */
+void agenda_deadline_heap_remove(agenda_deadline_heap *heap, agenda_deadline *deadline);
+
+/* The nearest deadline, or NULL. */
+static inline agenda_deadline *agenda_deadline_heap_first(const agenda_deadline_heap *heap)
+{
+  return heap->count == 0 ? NULL : heap->entries[0].deadline;
+}
+
+#endif

@@ -1,0 +1,87 @@
+/*
+** future.h: a result that will be there later, and who waits for it.
+*/
+#ifndef AGENDA_FUTURE_H
+#define AGENDA_FUTURE_H
+
+#include "schedule.h"
+
+typedef enum {
+  AGENDA_FUTURE_PENDING,
+  AGENDA_FUTURE_RESULT,
+  AGENDA_FUTURE_FAILED,
+  AGENDA_FUTURE_CANCELLED
+} agenda_future_status;
+
+/* User values of futures and tasks. */
+enum {
+  AGENDA_FUTURE_VALUE = 2, /* while pending who waits, afterwards the result or the error */
+  AGENDA_FUTURE_EXTRA = 3, /* nil, or a table of what few futures have (enum below) */
+  AGENDA_FUTURE_SLOTS = 3
+};
+
+/* Integer keys of the table at AGENDA_FUTURE_EXTRA. */
+enum {
+  AGENDA_EXTRA_CANCEL_MESSAGE = 1,
+  AGENDA_EXTRA_NAME,
+  AGENDA_EXTRA_COROUTINE, /* the coroutine object that a task drives */
+  AGENDA_EXTRA_CONTEXT,   /* the context of contextvars that a task runs in */
+  AGENDA_EXTRA_CANCELLER  /* what is called in place of cancelling: gather's */
+};
+
+typedef struct agenda_future {
+  agenda_object object;
+  agenda_schedule *schedule; /* NULL until it is tied to a loop */
+  int values;                /* of the result: 1 is stored as itself, more in a table */
+  uint8_t status;            /* agenda_future_status */
+  uint8_t waiting;           /* what AGENDA_FUTURE_VALUE holds while pending */
+  bool unretrieved;          /* failed, and nobody has asked for the error */
+  bool has_canceller;        /* AGENDA_EXTRA_CANCELLER is there */
+} agenda_future;
+
+extern const agenda_kind agenda_future_kind;
+
+/* A new pending future, tied to `schedule` or (NULL) to none yet. [-0, +1, may raise] */
+agenda_future *agenda_future_new(lua_State *L, agenda_state *state, agenda_schedule *schedule);
+
+/* Finishes a pending future, which is at `index`, with the `n` values on the top, or the error on
+** the top (a CancelledError does not cancel), or by cancelling it (with the message on the top,
+** nil for none), and schedules who waits. False if it was done already.
+** [-n, +0] / [-1, +0] / [-1, +0, may raise] */
+bool agenda_future_resolve(lua_State *L, int index, int n);
+bool agenda_future_reject(lua_State *L, int index);
+bool agenda_future_cancel_now(lua_State *L, int index);
+
+/* future:cancel(message on the top or nil), a task's included. [-1, +0, may raise] */
+bool agenda_future_cancel(lua_State *L, int index);
+
+/* Pushes the result values, or raises the error, of a done future at `index`. [-0, +n, may raise] */
+int agenda_future_result(lua_State *L, int index);
+
+/* Awaits the future at stack index 1 of the running C function, which has nothing else on its
+** stack: `return agenda_future_await(L)`. [may raise, may yield] */
+int agenda_future_await(lua_State *L);
+
+/* Adds the value on the top, a task, to those that the pending future at `index` wakes.
+** [-1, +0, may raise] */
+void agenda_future_add_waiter(lua_State *L, int index);
+
+/* Ties the future to the schedule if it is tied to none. */
+void agenda_future_tie(agenda_future *future, agenda_schedule *schedule);
+
+/* The extra table of the future at `index`: reads, and writes the value on the top.
+** [-0, +1] / [-1, +0, may raise] */
+int agenda_future_push_extra(lua_State *L, int index, int key);
+void agenda_future_set_extra(lua_State *L, int index, int key);
+
+/* The methods that tasks have too, into the table on the top, and what a __gc does. */
+extern const luaL_Reg agenda_future_methods[];
+void agenda_future_collect(lua_State *L, agenda_future *future, const char *message,
+                           const char *field);
+
+/* Calls the function on the top with the future at `index` as soon as it is done. [-1, +0, may raise] */
+void agenda_future_add_callback(lua_State *L, int index);
+
+void agenda_open_future(lua_State *L);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+** schedule.c: the shared part of a loop, and the table of anchored values.
+*/
+#include "schedule.h"
+
+#include <string.h>
+
+static void *reallocate(lua_State *L, void *block, size_t old_size, size_t size)
+{
+  void *ud;
+  lua_Alloc allocate = lua_getallocf(L, &ud);
+  return allocate(ud, block, old_size, size);
+}
+
+agenda_schedule *agenda_schedule_new(lua_State *L, agenda_state *state)
+{
+  lua_newtable(L);
+  int anchors = luaL_ref(L, LUA_REGISTRYINDEX);
+  agenda_schedule *schedule = reallocate(L, NULL, 0, sizeof *schedule);
+  if (schedule == NULL) {
+    luaL_unref(L, LUA_REGISTRYINDEX, anchors);
+    luaL_error(L, "not enough memory");
+  }
+  memset(schedule, 0, sizeof *schedule);
+  schedule->state = state;
+  schedule->references = 1;
+  schedule->anchors = anchors;
+  agenda_list_init(&schedule->tasks);
+  return schedule;
+}
+
+void agenda_schedule_retain(agenda_schedule *schedule)
+{
+  schedule->references++;
+}
+
+void agenda_schedule_release(lua_State *L, agenda_schedule *schedule)
+{
+  if (schedule == NULL || --schedule->references > 0)
+    return;
+  agenda_schedule_close(L, schedule);
+  reallocate(L, schedule, sizeof *schedule, 0);
+}
+
+void agenda_schedule_close(lua_State *L, agenda_schedule *schedule)
+{
+  if (schedule->closed)
+    return;
+  schedule->closed = true;
+  agenda_ready_queue_free(L, &schedule->ready);
+  agenda_deadline_heap_free(L, &schedule->deadlines);
+  if (schedule->free_slots != NULL)
+    reallocate(L, schedule->free_slots, schedule->free_size * sizeof(uint32_t), 0);
+  schedule->free_slots = NULL;
+  schedule->free_count = schedule->free_size = 0;
+  luaL_unref(L, LUA_REGISTRYINDEX, schedule->anchors);
+  schedule->anchors = LUA_NOREF;
+}
+
+/*
+** NB: room to free the slot again is made here, so that letting go can never fail.
+*/
+uint32_t agenda_schedule_anchor(lua_State *L, agenda_schedule *schedule, int index)
+{
+  if (schedule->closed)
+    return 0;
+  lua_pushvalue(L, index);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, schedule->anchors);
+  lua_insert(L, -2);
+  if (schedule->free_count > 0) {
+    uint32_t slot = schedule->free_slots[--schedule->free_count];
+    lua_rawseti(L, -2, slot);
+    lua_pop(L, 1);
+    return slot;
+  }
+  if (schedule->slots == schedule->free_size) {
+    uint32_t size = schedule->free_size == 0 ? 64 : schedule->free_size + schedule->free_size / 2;
+    uint32_t *slots = reallocate(L, schedule->free_slots, schedule->free_size * sizeof(uint32_t),
+                                 size * sizeof(uint32_t));
+    if (slots == NULL)
+      luaL_error(L, "not enough memory");
+    schedule->free_slots = slots;
+    schedule->free_size = size;
+  }
+  lua_rawseti(L, -2, (lua_Integer)schedule->slots + 1);
+  lua_pop(L, 1);
+  return ++schedule->slots;
+}
+
+void agenda_schedule_push(lua_State *L, agenda_schedule *schedule, uint32_t slot)
+{
+  lua_rawgeti(L, LUA_REGISTRYINDEX, schedule->anchors);
+  lua_rawgeti(L, -1, slot);
+  lua_remove(L, -2);
+}
+
+void agenda_schedule_unanchor(lua_State *L, agenda_schedule *schedule, uint32_t slot)
+{
+  if (slot == 0 || schedule->closed)
+    return;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, schedule->anchors);
+  lua_pushboolean(L, 0); /* NB: not nil, or the table could be rehashed smaller and then fail */
+  lua_rawseti(L, -2, slot);
+  lua_pop(L, 1);
+  schedule->free_slots[schedule->free_count++] = slot;
+}

@@ -1,0 +1,826 @@
+/*
+** task.c: futures whose result is that of a body which the loop drives.
+**
+** A pending task is held by what can wake it, and by nothing else: by the schedule (an anchor)
+** while it is in the ready queue, sleeps or runs; by the future that it waits on meanwhile. So a
+** task that nothing can wake any more is collected, and reported.
+*/
+#include "task.h"
+
+#include <math.h>
+
+#include "asyncgen.h"
+#include "awaitable.h"
+#include "coroutine.h"
+#include "errors.h"
+#include "handle.h"
+
+const agenda_kind agenda_task_kind = {"task", "agenda.task", &agenda_future_kind,
+                                      agenda_future_await, true};
+
+static agenda_task *check_task(lua_State *L)
+{
+  return agenda_object_check(L, 1, &agenda_task_kind);
+}
+
+static bool is_done(const agenda_task *task)
+{
+  return task->future.status != AGENDA_FUTURE_PENDING;
+}
+
+/* Pushes the default name or the one that was set. */
+static const char *push_name(lua_State *L, int index)
+{
+  const agenda_task *task = lua_touserdata(L, index);
+  if (agenda_future_push_extra(L, index, AGENDA_EXTRA_NAME) == LUA_TSTRING)
+    return lua_tostring(L, -1);
+  lua_pop(L, 1);
+  return lua_pushfstring(L, "Task-%d", (int)task->number);
+}
+
+/*
+** Where the task's userdata is found: in the schedule's anchors, at the bottom of its coroutine's
+** stack, or (a task of a coroutine object) in the weak table of tasks.
+*/
+void agenda_task_push(lua_State *L, agenda_task *task)
+{
+  lua_Debug info;
+  lua_State *co = task->base->co;
+  if (task->anchor != 0) {
+    agenda_schedule_push(L, task->future.schedule, task->anchor);
+    return;
+  }
+  if (task->base == &task->frame && co != NULL) {
+    int last = -1;
+    while (lua_getstack(co, last + 1, &info))
+      last++;
+    if (last >= 0 && lua_getstack(co, last, &info) && lua_getlocal(co, &info, 1) != NULL) {
+      lua_xmove(co, L, 1);
+      return;
+    }
+    if (lua_status(co) == LUA_OK && lua_gettop(co) > 2) {
+      lua_pushvalue(co, 2);
+      lua_xmove(co, L, 1);
+      return;
+    }
+  }
+  agenda_slot_push_slow(L, AGENDA_SLOT_TASKS);
+  lua_rawgetp(L, -1, task);
+  lua_remove(L, -2);
+}
+
+/* ----- making ---------------------------------------------------------------------------------- */
+
+/* The body of a task of any awaitable. With a second argument it was cancelled before it began. */
+static int l_await_body(lua_State *L)
+{
+  if (lua_gettop(L) == 2)
+    return agenda_asyncgen_call_throw(L);
+  return agenda_awaitable_await(L);
+}
+
+static void remember_context(lua_State *L, agenda_state *state, agenda_task *task)
+{
+  if (AGENDA_LIKELY(!state->has_context))
+    return;
+  agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
+  agenda_future_set_extra(L, -2, AGENDA_EXTRA_CONTEXT);
+  task->has_context = true;
+}
+
+/* Puts a C closure of the library in front of the awaitable at `first`, so that it is a call. */
+static void push_await_body(lua_State *L, int first)
+{
+  agenda_state_push(L);
+  lua_pushcclosure(L, l_await_body, 1);
+  lua_insert(L, first);
+}
+
+/*
+** NB: the coroutine object is claimed last, when nothing can fail any more.
+*/
+static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule *schedule,
+                             int nargs, bool queue)
+{
+  int first = lua_gettop(L) - nargs;
+  agenda_coroutine *coroutine = NULL;
+  bool of_call = false;
+  luaL_checkstack(L, 10, "task");
+  if (!lua_isfunction(L, first)) {
+    const agenda_kind *kind = agenda_object_kind(L, first);
+    if (!agenda_awaitable_test(L, first))
+      agenda_error_raise(L, AGENDA_TYPE_ERROR, "argument 1 is not awaitable; pass a function");
+    lua_settop(L, first);
+    coroutine = agenda_object_test(L, first, &agenda_coroutine_kind);
+    if (coroutine != NULL)
+      agenda_coroutine_check_unused(L, coroutine);
+    else
+      push_await_body(L, first);
+    of_call = kind == &agenda_asend_kind || kind == &agenda_athrow_kind;
+    nargs = coroutine != NULL ? 0 : 1;
+  }
+  if (schedule->closed)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Event loop is closed");
+  agenda_task *task =
+    agenda_object_new(L, state, &agenda_task_kind, sizeof *task, AGENDA_FUTURE_SLOTS);
+  agenda_list_init(&task->link);
+  task->frame.status = AGENDA_FRAME_FINISHED;
+  task->base = &task->frame;
+  task->number = (uint32_t)++state->task_names;
+  task->deadline.kind = AGENDA_ITEM_TASK;
+  task->of_call = of_call;
+  lua_insert(L, first);
+  if (coroutine == NULL)
+    agenda_frame_init(L, state, &task->frame, first, nargs, AGENDA_YIELDS_NOT);
+  else {
+    agenda_future_set_extra(L, first, AGENDA_EXTRA_COROUTINE);
+    agenda_slot_push_slow(L, AGENDA_SLOT_TASKS);
+    lua_pushvalue(L, first);
+    lua_rawsetp(L, -2, task);
+    lua_pop(L, 1);
+  }
+  remember_context(L, state, task);
+  agenda_ready_queue_grow(L, &schedule->ready);
+  task->anchor = agenda_schedule_anchor(L, schedule, first);
+  agenda_future_tie(&task->future, schedule);
+  agenda_list_append(&schedule->tasks, &task->link);
+  state->live.count[AGENDA_LIVE_TASKS]++;
+  if (coroutine != NULL) {
+    task->base = &coroutine->body.frame;
+    coroutine->owned = coroutine->touched = true;
+  }
+  if (queue) {
+    task->scheduled = true;
+    agenda_ready_queue_push(L, &schedule->ready, AGENDA_ITEM_TASK, task);
+  }
+  return task;
+}
+
+agenda_task *agenda_task_new(lua_State *L, agenda_state *state, agenda_schedule *schedule,
+                             int nargs)
+{
+  return new_task(L, state, schedule, nargs, true);
+}
+
+/* ----- waiting and waking -------------------------------------------------------------------------- */
+
+static void schedule_step(lua_State *L, agenda_task *task)
+{
+  if (task->scheduled)
+    return;
+  agenda_ready_queue_push(L, &task->future.schedule->ready, AGENDA_ITEM_TASK, task);
+  task->scheduled = true;
+}
+
+void agenda_task_wake(lua_State *L, agenda_task *task)
+{
+  schedule_step(L, task);
+}
+
+void agenda_task_wait_on(lua_State *L, agenda_task *task, int index)
+{
+  agenda_future *future = lua_touserdata(L, index);
+  agenda_schedule *schedule = task->future.schedule;
+  index = lua_absindex(L, index);
+  if (future == &task->future)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Task cannot await on itself: %s",
+                       luaL_tolstring(L, index, NULL));
+  if (future->schedule != NULL && future->schedule != schedule)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                       "the task awaits a Future that is attached to a different loop");
+  agenda_future_tie(future, schedule);
+  agenda_task_push(L, task);
+  agenda_future_add_waiter(L, index);
+  agenda_schedule_unanchor(L, schedule, task->anchor);
+  task->anchor = 0;
+  task->awaited = future;
+  if (AGENDA_UNLIKELY(task->must_cancel)) {
+    agenda_task_push(L, task);
+    agenda_future_push_extra(L, -1, AGENDA_EXTRA_CANCEL_MESSAGE);
+    if (agenda_future_cancel(L, index))
+      task->must_cancel = false;
+    lua_pop(L, 1);
+  }
+}
+
+void agenda_task_awaken(lua_State *L, agenda_task *task)
+{
+  agenda_schedule *schedule = task->future.schedule;
+  if (schedule == NULL || schedule->closed || task->scheduled)
+    return;
+  agenda_ready_queue_grow(L, &schedule->ready);
+  if (task->anchor == 0)
+    task->anchor = agenda_schedule_anchor(L, schedule, -1);
+  schedule_step(L, task);
+}
+
+/* Pushes the future that the task waits on: index 1 of the suspended await. */
+static void push_awaited(lua_State *L, const agenda_task *task)
+{
+  lua_Debug info;
+  lua_State *co = task->base->leaf != NULL ? task->base->leaf->co : NULL;
+  if (co != NULL && lua_getstack(co, 0, &info) && lua_getlocal(co, &info, 1) != NULL)
+    lua_xmove(co, L, 1);
+  else
+    lua_pushnil(L);
+}
+
+/*
+** As in asyncio: the request goes on to what the task waits on; only if that cannot be cancelled,
+** or the task waits on nothing, its next step raises the error.
+*/
+bool agenda_task_cancel(lua_State *L, int index)
+{
+  agenda_task *task = lua_touserdata(L, index);
+  if (is_done(task))
+    return false;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 8, "cancel");
+  task->cancelling++;
+  if (task->awaited != NULL && task->awaited->status == AGENDA_FUTURE_PENDING) {
+    push_awaited(L, task);
+    if (lua_touserdata(L, -1) == (void *)task->awaited) {
+      agenda_future_push_extra(L, index, AGENDA_EXTRA_CANCEL_MESSAGE);
+      bool taken = agenda_future_cancel(L, -2);
+      lua_pop(L, 1);
+      if (taken)
+        return true;
+    }
+    else
+      lua_pop(L, 1);
+  }
+  task->must_cancel = true;
+  if (task->deadline.index != 0) {
+    agenda_ready_queue_grow(L, &task->future.schedule->ready);
+    agenda_deadline_heap_remove(&task->future.schedule->deadlines, &task->deadline);
+    schedule_step(L, task);
+  }
+  return true;
+}
+
+/* ----- a step ------------------------------------------------------------------------------------------ */
+
+static void push_cancelled(lua_State *L, agenda_task *task)
+{
+  agenda_error_push(L, AGENDA_CANCELLED_ERROR, NULL);
+  agenda_task_push(L, task);
+  agenda_future_push_extra(L, -1, AGENDA_EXTRA_CANCEL_MESSAGE);
+  lua_remove(L, -2);
+  lua_setfield(L, -2, "message");
+}
+
+/* The task is done: nothing of the schedule's holds it any more. */
+static void settle(lua_State *L, agenda_task *task)
+{
+  agenda_schedule *schedule = task->future.schedule;
+  agenda_list_unlink(&task->link);
+  agenda_schedule_unanchor(L, schedule, task->anchor);
+  task->anchor = 0;
+  task->future.object.state->live.count[AGENDA_LIVE_TASKS]--;
+}
+
+/*
+** The body's outcome, `n` values on the top, becomes the task's. KeyboardInterrupt also ends the
+** run. [-n, +0]
+*/
+static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
+{
+  agenda_task_push(L, task);
+  lua_insert(L, -n - 1);
+  int self = lua_gettop(L) - n;
+  settle(L, task);
+  if (what == AGENDA_RETURN) {
+    if (task->must_cancel) {
+      task->must_cancel = false;
+      lua_settop(L, self);
+      agenda_future_push_extra(L, self, AGENDA_EXTRA_CANCEL_MESSAGE);
+      agenda_future_cancel_now(L, self);
+    }
+    else
+      agenda_future_resolve(L, self, n);
+    lua_settop(L, self - 1);
+    return;
+  }
+  if (agenda_error_is(L, -1, AGENDA_CANCELLED_ERROR)) {
+    lua_getfield(L, -1, "message");
+    agenda_future_cancel_now(L, self);
+    lua_settop(L, self - 1);
+    return;
+  }
+  if (lua_isnil(L, -1)) {
+    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "nil error");
+    lua_replace(L, -2);
+  }
+  else if (agenda_error_is(L, -1, AGENDA_STOP_ITERATION)) {
+    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "task raised StopIteration");
+    lua_insert(L, -2);
+    agenda_error_set_cause(L);
+  }
+  bool interrupt = agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT);
+  lua_pushvalue(L, -1);
+  agenda_future_reject(L, self);
+  if (interrupt) {
+    task->future.unretrieved = false;
+    agenda_error_propagate(L);
+  }
+  lua_settop(L, self - 1);
+}
+
+/* Makes the context of the task's the current one; pushes the one before. [-0, +1] */
+static void enter_context(lua_State *L, agenda_state *state, agenda_task *task)
+{
+  agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
+  agenda_task_push(L, task);
+  agenda_future_push_extra(L, -1, AGENDA_EXTRA_CONTEXT);
+  state->has_context = !lua_isnil(L, -1);
+  agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
+  lua_pop(L, 1);
+}
+
+/* Stores the task's context, which it may have changed, and restores the one at `before` (0: none,
+** for the task has set its first). */
+static void leave_context(lua_State *L, agenda_state *state, agenda_task *task, int before)
+{
+  if (before == 0) {
+    lua_pushnil(L);
+    before = lua_gettop(L);
+  }
+  if (!is_done(task)) {
+    agenda_task_push(L, task);
+    agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
+    task->has_context = !lua_isnil(L, -1);
+    agenda_future_set_extra(L, -2, AGENDA_EXTRA_CONTEXT);
+    lua_pop(L, 1);
+  }
+  lua_pushvalue(L, before);
+  state->has_context = !lua_isnil(L, -1);
+  agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
+  lua_remove(L, before);
+}
+
+/* Cancelled before its first run: the body never runs. */
+static void never_run(lua_State *L, agenda_task *task)
+{
+  push_cancelled(L, task);
+  if (task->base->status == AGENDA_FRAME_CREATED)
+    agenda_frame_drop(L, task->base);
+  finish(L, task, AGENDA_ERROR, 1);
+}
+
+/* Pushes the error that the step is to raise, if any; gives how many values that is. */
+static int push_thrown(lua_State *L, agenda_task *task)
+{
+  if (AGENDA_UNLIKELY(task->must_cancel)) {
+    task->must_cancel = false;
+    task->bad_yield = false;
+    push_cancelled(L, task);
+    return 1;
+  }
+  if (AGENDA_UNLIKELY(task->bad_yield)) {
+    task->bad_yield = false;
+    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "task got bad yield");
+    return 1;
+  }
+  return 0;
+}
+
+/* The body waits: for a future or a deadline that it has attached itself to, or for its turn. */
+static void wait_for_turn(lua_State *L, agenda_task *task, lua_State *where, int n)
+{
+  lua_pop(where, n);
+  if (task->awaited != NULL || task->deadline.index != 0)
+    return;
+  task->bad_yield = n > 0;
+  schedule_step(L, task);
+}
+
+void agenda_task_step(lua_State *L, agenda_task *task)
+{
+  agenda_schedule *schedule = task->future.schedule;
+  agenda_state *state = task->future.object.state;
+  task->scheduled = false;
+  if (AGENDA_UNLIKELY(is_done(task)))
+    return;
+  task->awaited = NULL;
+  if (AGENDA_UNLIKELY(task->must_cancel && task->base->status == AGENDA_FRAME_CREATED)) {
+    if (!task->of_call) {
+      never_run(L, task);
+      return;
+    }
+    task->must_cancel = false;
+    push_cancelled(L, task);
+    agenda_frame_add_argument(L, task->base);
+  }
+  int before = 0;
+  if (AGENDA_UNLIKELY(state->has_context || task->has_context)) {
+    enter_context(L, state, task);
+    before = lua_gettop(L);
+  }
+  int thrown = push_thrown(L, task), n;
+  lua_State *where;
+  agenda_runner runner = {.kind = AGENDA_RUNNER_TASK, .can_wait = true, .task = task};
+  agenda_task *previous = schedule->current;
+  schedule->current = task;
+  agenda_outcome what =
+    agenda_frame_drive(L, &runner, task->base, thrown, thrown > 0, &where, &n);
+  schedule->current = previous;
+  if (what == AGENDA_WAIT)
+    wait_for_turn(L, task, where, n);
+  if (AGENDA_UNLIKELY(before != 0 || state->has_context))
+    leave_context(L, state, task, before);
+  if (what != AGENDA_WAIT) {
+    agenda_frame_take(L, task->base, where, n);
+    finish(L, task, what, n);
+  }
+}
+
+/* ----- closing generators for the loop -------------------------------------------------------------------- */
+
+/*
+** Starts the cleanup of a collected generator at once if the loop runs, so that what its body
+** holds still serves up to its first pending wait; the task goes on with the rest.
+*/
+bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int index)
+{
+  agenda_state *state = schedule->state;
+  if (schedule->closed)
+    return false;
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, 10, "closing a generator");
+  agenda_asyncgen_new_call(L, index, AGENDA_ACLOSE, 0);
+  bool running = state->schedule == schedule;
+  agenda_task *task = new_task(L, state, schedule, 0, !running);
+  task->cleanup = true;
+  lua_pushvalue(L, -1);
+  agenda_body_set_extra(L, index, AGENDA_EXTRA_CLOSER);
+  if (running) {
+    bool propagating = state->propagating;
+    agenda_task_step(L, task);
+    state->propagating = propagating;
+  }
+  lua_pop(L, 1);
+  return true;
+}
+
+/* ----- sleeping ----------------------------------------------------------------------------------------------- */
+
+static int after_sleep(lua_State *L, int status, lua_KContext context)
+{
+  (void)status;
+  (void)context;
+  agenda_frame_resumed(L, agenda_state_here(L));
+  return lua_gettop(L) - 1;
+}
+
+/* The callback of a sleep that somebody drives by hand. */
+static int l_resolve(lua_State *L)
+{
+  agenda_future *future = lua_touserdata(L, 1);
+  if (future->status == AGENDA_FUTURE_PENDING)
+    agenda_future_resolve(L, 1, 0);
+  return 0;
+}
+
+static int sleep_by_hand(lua_State *L, agenda_state *state, double seconds)
+{
+  if (state->schedule == NULL)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
+  agenda_schedule *schedule = state->schedule;
+  agenda_future_new(L, state, schedule);
+  lua_replace(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushcclosure(L, l_resolve, 1);
+  lua_pushvalue(L, 1);
+  agenda_handle_call_at(L, schedule, schedule->now(schedule) + seconds, 1);
+  lua_pop(L, 1);
+  lua_pushvalue(L, 1);
+  return agenda_frame_wait(L, state, 1, 0, after_sleep);
+}
+
+/*** Waits. Awaits; `sleep(0)` and less let the loop take one turn.
+@function sleep
+@tparam number seconds how long; fractions count
+@param ... given back
+@return the extra arguments
+@raise ValueError for NaN; RuntimeError where nothing can wait */
+static int l_sleep(lua_State *L)
+{
+  agenda_state *state = agenda_state_here(L);
+  double seconds = luaL_checknumber(L, 1);
+  if (AGENDA_UNLIKELY(isnan(seconds)))
+    return agenda_error_raise(L, AGENDA_VALUE_ERROR, "Invalid delay: NaN (not a number)");
+  const char *why = agenda_frame_cannot_wait(L, state, true);
+  if (AGENDA_UNLIKELY(why != NULL))
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot sleep: %s", why);
+  if (seconds <= 0)
+    return agenda_frame_wait(L, state, 0, 0, after_sleep);
+  if (state->runner->kind == AGENDA_RUNNER_HAND)
+    return sleep_by_hand(L, state, seconds);
+  agenda_task *task = state->runner->task;
+  agenda_schedule *schedule = task->future.schedule;
+  task->deadline.when = schedule->now(schedule) + seconds;
+  agenda_deadline_heap_insert(L, &schedule->deadlines, &task->deadline);
+  if (AGENDA_UNLIKELY(task->must_cancel))
+    agenda_deadline_heap_remove(&schedule->deadlines, &task->deadline); /* it takes a turn */
+  return agenda_frame_wait(L, state, 0, 0, after_sleep);
+}
+
+static int after_checkpoint(lua_State *L, int status, lua_KContext context)
+{
+  (void)status;
+  (void)context;
+  agenda_frame_resumed(L, agenda_state_here(L));
+  return 0;
+}
+
+/*** Takes a turn and delivers a pending cancellation. Awaits.
+@function checkpoint
+@raise CancelledError; RuntimeError where nothing can wait */
+static int l_checkpoint(lua_State *L)
+{
+  agenda_state *state = agenda_state_here(L);
+  const char *why = agenda_frame_cannot_wait(L, state, true);
+  lua_settop(L, 0);
+  if (why != NULL)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot take a turn: %s", why);
+  return agenda_frame_wait(L, state, 0, 0, after_checkpoint);
+}
+
+/* ----- what Lua sees ---------------------------------------------------------------------------------------------- */
+
+static agenda_schedule *check_running(lua_State *L)
+{
+  agenda_schedule *schedule = agenda_state_here(L)->schedule;
+  if (schedule == NULL)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
+  return schedule;
+}
+
+/*** Starts a task on the running loop; it first runs in the next turn.
+@function spawn
+@tparam function|awaitable f
+@param ... arguments of the function
+@treturn task
+@raise RuntimeError "no running event loop"; TypeError for what is neither */
+static int l_spawn(lua_State *L)
+{
+  luaL_checkany(L, 1);
+  agenda_schedule *schedule = check_running(L);
+  agenda_task_new(L, schedule->state, schedule, lua_gettop(L) - 1);
+  return 1;
+}
+
+/*** A Future or Task as it is; a task of any other awaitable. As in asyncio.
+@function ensure_future
+@tparam function|awaitable aw
+@treturn future
+@raise RuntimeError "no running event loop"; TypeError for what is neither */
+static int l_ensure_future(lua_State *L)
+{
+  luaL_checkany(L, 1);
+  lua_settop(L, 1);
+  if (agenda_object_test(L, 1, &agenda_future_kind) != NULL)
+    return 1;
+  return l_spawn(L);
+}
+
+/*** The task that runs now.
+@function current_task
+@treturn ?task nil in a plain callback
+@raise RuntimeError "no running event loop" */
+static int l_current_task(lua_State *L)
+{
+  agenda_schedule *schedule = check_running(L);
+  if (schedule->current == NULL)
+    lua_pushnil(L);
+  else
+    agenda_task_push(L, schedule->current);
+  return 1;
+}
+
+/*** The unfinished tasks of the running loop, oldest first.
+@function all_tasks
+@treturn {task,...}
+@raise RuntimeError "no running event loop" */
+static int l_all_tasks(lua_State *L)
+{
+  agenda_schedule *schedule = check_running(L);
+  lua_Integer n = 0;
+  lua_newtable(L);
+  for (agenda_list *node = schedule->tasks.next; node != &schedule->tasks; node = node->next) {
+    agenda_task_push(L, AGENDA_LIST_OWNER(node, agenda_task, link));
+    if (lua_isnil(L, -1))
+      lua_pop(L, 1);
+    else
+      lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
+/*** The task's name.
+@function task:get_name
+@treturn string "Task-1" and so on by default */
+static int l_get_name(lua_State *L)
+{
+  check_task(L);
+  push_name(L, 1);
+  return 1;
+}
+
+/*** Names the task.
+@function task:set_name
+@tparam any name through tostring */
+static int l_set_name(lua_State *L)
+{
+  check_task(L);
+  luaL_checkany(L, 2);
+  luaL_tolstring(L, 2, NULL);
+  agenda_future_set_extra(L, 1, AGENDA_EXTRA_NAME);
+  return 0;
+}
+
+/*** The coroutine object that the task drives; of a function's task, its Lua coroutine.
+@function task:get_coro
+@treturn ?coroutine|thread nil once a function's task is done */
+static int l_get_coro(lua_State *L)
+{
+  check_task(L);
+  if (agenda_future_push_extra(L, 1, AGENDA_EXTRA_COROUTINE) == LUA_TNIL)
+    lua_getiuservalue(L, 1, AGENDA_FRAME_THREAD);
+  return 1;
+}
+
+/*** How many requests to cancel the task there are, less those that were taken back.
+@function task:cancelling
+@treturn integer */
+static int l_cancelling(lua_State *L)
+{
+  lua_pushinteger(L, check_task(L)->cancelling);
+  return 1;
+}
+
+/*** Takes a request to cancel back; the last one withdraws an error not yet delivered.
+@function task:uncancel
+@treturn integer how many are left */
+static int l_uncancel(lua_State *L)
+{
+  agenda_task *task = check_task(L);
+  if (task->cancelling > 0 && --task->cancelling == 0)
+    task->must_cancel = false;
+  lua_pushinteger(L, task->cancelling);
+  return 1;
+}
+
+/* Appends the levels of a coroutine to the list at `list`, outermost first. */
+static void append_levels(lua_State *L, lua_State *co, int list)
+{
+  lua_Debug info;
+  int level = 0;
+  while (lua_getstack(co, level, &info))
+    level++;
+  while (--level >= 0) {
+    if (!lua_getstack(co, level, &info) || !lua_getinfo(co, "Sln", &info) || *info.what == 'C')
+      continue;
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, info.source);
+    lua_setfield(L, -2, "source");
+    lua_pushinteger(L, info.currentline);
+    lua_setfield(L, -2, "currentline");
+    lua_pushstring(L, info.name);
+    lua_setfield(L, -2, "name");
+    lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
+  }
+}
+
+/*** Where the task is: the functions of its coroutine and of those that it awaits, outermost first.
+@function task:get_stack
+@treturn {{source=string,currentline=integer,name=?string},...} empty once it is done */
+static int l_get_stack(lua_State *L)
+{
+  agenda_task *task = check_task(L);
+  lua_newtable(L);
+  if (is_done(task))
+    return 1;
+  int list = lua_gettop(L);
+  for (const agenda_frame *frame = task->base; frame != NULL; frame = frame->callee)
+    if (frame->co != NULL && frame->status != AGENDA_FRAME_CREATED)
+      append_levels(L, frame->co, list);
+  return 1;
+}
+
+/*** Prints where the task is, or where its error was raised.
+@function task:print_stack
+@tparam[opt=io.stderr] file file */
+static int l_print_stack(lua_State *L)
+{
+  agenda_task *task = check_task(L);
+  lua_settop(L, 2);
+  luaL_tolstring(L, 1, NULL);
+  lua_pushliteral(L, "\n");
+  if (!is_done(task))
+    agenda_frame_push_stack(L, task->base);
+  else if (task->future.status == AGENDA_FUTURE_FAILED) {
+    lua_getiuservalue(L, 1, AGENDA_FUTURE_VALUE);
+    luaL_tolstring(L, -1, NULL);
+    lua_pushliteral(L, "\n");
+    agenda_error_push_trace(L, -3);
+    if (lua_isnil(L, -1)) {
+      lua_pop(L, 1);
+      lua_pushliteral(L, "");
+    }
+    lua_concat(L, 3);
+    lua_remove(L, -2);
+  }
+  else
+    lua_pushliteral(L, "(done)");
+  lua_pushliteral(L, "\n");
+  lua_concat(L, 4);
+  if (lua_isnil(L, 2)) {
+    lua_writestringerror("%s", lua_tostring(L, -1));
+    return 0;
+  }
+  lua_getfield(L, 2, "write");
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, 3);
+  lua_call(L, 2, 0);
+  return 0;
+}
+
+static int l_tostring(lua_State *L)
+{
+  agenda_task *task = check_task(L);
+  return agenda_push_description(L, &task->future.object, push_name(L, 1));
+}
+
+/*
+** A pending task that nothing can wake: reported, and its body closed, so that its cleanup runs.
+*/
+static int l_gc(lua_State *L)
+{
+  agenda_task *task = agenda_object_test(L, 1, &agenda_task_kind);
+  if (task == NULL)
+    return 0;
+  if (is_done(task)) {
+    agenda_future_collect(L, &task->future, "Task exception was never retrieved", "task");
+    return 0;
+  }
+  agenda_frame *base = task->base;
+  agenda_list_unlink(&task->link);
+  if (base == NULL)
+    return 0;
+  if (task->future.schedule != NULL) {
+    task->future.object.state->live.count[AGENDA_LIVE_TASKS]--;
+    lua_createtable(L, 0, 2);
+    lua_pushvalue(L, 1);
+    lua_setfield(L, -2, "task");
+    agenda_warn(L, "Task was destroyed but it is pending!");
+  }
+  task->future.status = AGENDA_FUTURE_CANCELLED;
+  task->awaited = NULL;
+  if (base->status == AGENDA_FRAME_CREATED)
+    agenda_frame_drop(L, base);
+  else if (base->status == AGENDA_FRAME_WAITING) {
+    int n;
+    agenda_frame_close_now(L, base, &n);
+  }
+  agenda_future_collect(L, &task->future, "", "task");
+  return 0;
+}
+
+static const luaL_Reg metamethods[] = {
+  {"__gc", l_gc},
+  {"__tostring", l_tostring},
+  {NULL, NULL}
+};
+
+static const luaL_Reg methods[] = {
+  {"get_name", l_get_name},
+  {"set_name", l_set_name},
+  {"get_coro", l_get_coro},
+  {"cancelling", l_cancelling},
+  {"uncancel", l_uncancel},
+  {"get_stack", l_get_stack},
+  {"print_stack", l_print_stack},
+  {NULL, NULL}
+};
+
+static const luaL_Reg functions[] = {
+  {"spawn", l_spawn},
+  {"create_task", l_spawn},
+  {"ensure_future", l_ensure_future},
+  {"current_task", l_current_task},
+  {"all_tasks", l_all_tasks},
+  {"sleep", l_sleep},
+  {"checkpoint", l_checkpoint},
+  {NULL, NULL}
+};
+
+void agenda_open_task(lua_State *L)
+{
+  agenda_class_register(L, &agenda_task_kind, metamethods, methods, NULL);
+  agenda_class_push(L, &agenda_task_kind);
+  lua_getfield(L, -1, "__index");
+  agenda_functions_register(L, agenda_future_methods);
+  lua_pop(L, 2);
+  agenda_functions_register(L, functions);
+}

@@ -1,0 +1,60 @@
+/*
+** task.h: a future whose result is that of a body which the loop drives.
+*/
+#ifndef AGENDA_TASK_H
+#define AGENDA_TASK_H
+
+#include "frame.h"
+#include "future.h"
+
+typedef struct agenda_task {
+  agenda_future future;
+  agenda_frame frame;       /* of a function's task */
+  agenda_frame *base;       /* `frame`, or that of the coroutine object it drives */
+  agenda_future *awaited;   /* the future it waits on, or NULL */
+  agenda_deadline deadline; /* of sleep */
+  agenda_list link;         /* in the schedule's list of unfinished tasks */
+  uint32_t anchor;          /* slot while the loop holds it; 0 while only a future does */
+  uint32_t number;          /* of its default name */
+  int cancelling;           /* requests to cancel less uncancel */
+  bool must_cancel;         /* the next step raises CancelledError */
+  bool scheduled;           /* it is in the ready queue */
+  bool bad_yield;           /* the next step raises RuntimeError "task got bad yield" */
+  bool of_call;             /* its body awaits a call of an async generator */
+  bool cleanup;             /* it closes a generator that was collected */
+  bool has_context;         /* AGENDA_EXTRA_CONTEXT is not nil */
+} agenda_task;
+
+extern const agenda_kind agenda_task_kind;
+
+/* A task of the function (or coroutine object) with `nargs` arguments on the top, first run in
+** the schedule's next turn; leaves the task. [-(nargs+1), +1, may raise] */
+agenda_task *agenda_task_new(lua_State *L, agenda_state *state, agenda_schedule *schedule,
+                             int nargs);
+
+/* Runs the task's next step: the loop took it from its queue. [-0, +0, may raise memory errors
+** and KeyboardInterrupt] */
+void agenda_task_step(lua_State *L, agenda_task *task);
+
+/* The running task waits on the pending future at `index`. [-0, +0, may raise] */
+void agenda_task_wait_on(lua_State *L, agenda_task *task, int index);
+
+/* What the task on the top waited on is done: it goes to the ready queue. [-0, +0, may raise] */
+void agenda_task_awaken(lua_State *L, agenda_task *task);
+
+/* Requests the cancellation of the pending task at `index`. [-0, +0, may raise] */
+bool agenda_task_cancel(lua_State *L, int index);
+
+/* The task's deadline has come: it goes to the ready queue. */
+void agenda_task_wake(lua_State *L, agenda_task *task);
+
+/* Pushes the task's userdata. [-0, +1] */
+void agenda_task_push(lua_State *L, agenda_task *task);
+
+/* Starts the cleanup of the suspended async generator at `index` as a task; false once the schedule
+** is closed. [-0, +0, may raise] */
+bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int index);
+
+void agenda_open_task(lua_State *L);
+
+#endif
