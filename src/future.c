@@ -548,6 +548,19 @@ static int l_tostring(lua_State *L)
 
 /* ----- the collector ---------------------------------------------------------------------------------------- */
 
+/* A warning about a future goes to its own loop, whether that runs or not, unless it is closed. */
+void agenda_future_report(lua_State *L, agenda_schedule *schedule, const char *message)
+{
+  if (schedule == NULL || schedule->closed || schedule->report == NULL ||
+      schedule->state->schedule != NULL) {
+    agenda_warn(L, message);
+    return;
+  }
+  lua_pushstring(L, message);
+  lua_setfield(L, -2, "message");
+  schedule->report(L, schedule);
+}
+
 /* An error that nobody took is reported; then the future lets go of its schedule. */
 void agenda_future_collect(lua_State *L, agenda_future *future, const char *message,
                            const char *field)
@@ -562,7 +575,7 @@ void agenda_future_collect(lua_State *L, agenda_future *future, const char *mess
     agenda_error_push_trace(L, -1);
     lua_setfield(L, -3, "traceback");
     lua_setfield(L, -2, "exception");
-    agenda_warn(L, message);
+    agenda_future_report(L, future->schedule, message);
   }
   agenda_schedule *schedule = future->schedule;
   future->schedule = NULL;

@@ -79,6 +79,9 @@ extern const luaL_Reg agenda_future_methods[];
 void agenda_future_collect(lua_State *L, agenda_future *future, const char *message,
                            const char *field);
 
+/* Reports the context table on the top to the schedule's loop, or as a warning. [-1, +0] */
+void agenda_future_report(lua_State *L, agenda_schedule *schedule, const char *message);
+
 /* Calls the function on the top with the future at `index` as soon as it is done. [-1, +0, may raise] */
 void agenda_future_add_callback(lua_State *L, int index);
 

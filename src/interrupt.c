@@ -16,7 +16,6 @@
 #include "loop.h"
 #include "signal_table.h"
 #include "signal_watch.h"
-#include "task.h"
 
 enum { HOOKED_THREADS = 2 };
 

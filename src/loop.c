@@ -1,6 +1,6 @@
 /*
-** loop.c: event loops as objects: made, asked to call things, closed. How one runs stands in
-** loop_run.c.
+** loop.c: event loops as objects: made, given sources of events, closed. What they are asked to
+** call stands in loop_calls.c, how they run in loop_run.c.
 **
 **   stopped <--> running
 **      \-------> closed
@@ -8,10 +8,8 @@
 #include "loop.h"
 
 #include <errno.h>
-#include <math.h>
 
 #include "errors.h"
-#include "task.h"
 
 const agenda_kind agenda_loop_kind = {.name = "event_loop", .metatable = "agenda.event_loop"};
 
@@ -104,10 +102,12 @@ agenda_loop *agenda_loop_new(lua_State *L, agenda_state *state)
   atomic_init(&loop->woken, false);
   loop->timer_fd = loop->wake_fd = loop->wake_end = -1;
   loop->slow = DEFAULT_SLOW_CALLBACK;
+  loop->reports_failures = state->debug;
   lua_newtable(L);
   lua_setiuservalue(L, -2, AGENDA_LOOP_WATCHERS);
   agenda_schedule *schedule = agenda_schedule_new(L, state);
   schedule->now = agenda_loop_real_time;
+  schedule->report = agenda_loop_report_stopped;
   schedule->debug = state->debug;
   loop->schedule = schedule;
   state->live.count[AGENDA_LIVE_LOOPS]++;
@@ -127,12 +127,11 @@ agenda_loop *agenda_loop_new(lua_State *L, agenda_state *state)
 
 /* ----- closing --------------------------------------------------------------------------- */
 
-/* Pushes a list of the unfinished tasks. */
-static int l_list_tasks(lua_State *L)
+void agenda_loop_push_task_list(lua_State *L, const agenda_schedule *schedule)
 {
-  const agenda_loop *loop = lua_touserdata(L, 1);
-  const agenda_list *head = &loop->schedule->tasks;
+  const agenda_list *head = &schedule->tasks;
   lua_Integer n = 0;
+  luaL_checkstack(L, LUA_MINSTACK, "list of tasks");
   lua_newtable(L);
   for (const agenda_list *node = head->next; node != head; node = node->next) {
     agenda_task_push(L, AGENDA_LIST_OWNER(node, agenda_task, link));
@@ -141,6 +140,15 @@ static int l_list_tasks(lua_State *L)
     else
       lua_rawseti(L, -2, ++n);
   }
+}
+
+/*** The unfinished tasks of the loop, whether it runs or not.
+@function loop:_tasks
+@treturn {task,...} oldest first
+@raise RuntimeError when the loop is closed */
+static int l_tasks(lua_State *L)
+{
+  agenda_loop_push_task_list(L, agenda_loop_check(L, 1, true)->schedule);
   return 1;
 }
 
@@ -222,7 +230,7 @@ static int l_close(lua_State *L)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Cannot close a running event loop");
   if (is_closed(loop))
     return 0;
-  l_list_tasks(L);
+  agenda_loop_push_task_list(L, loop->schedule);
   close_loop(L, loop);
   report_destroyed(L);
   return 0;
@@ -237,7 +245,7 @@ static int l_gc(lua_State *L)
   bool open = !loop->schedule->closed, listed = false;
   if (open) {
     lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushcclosure(L, l_list_tasks, 1);
+    lua_pushcclosure(L, l_tasks, 1);
     lua_pushvalue(L, 1);
     listed = lua_pcall(L, 1, 1, 0) == LUA_OK;
     close_loop(L, loop);
@@ -247,100 +255,6 @@ static int l_gc(lua_State *L)
   if (listed)
     report_destroyed(L);
   return 0;
-}
-
-/* ----- asking it to call things ---------------------------------------------------------- */
-
-/*** Calls a function in the loop's next turn; first in, first out. The callback runs outside of
-any task and cannot wait; an error in it goes to the exception handler. As in asyncio.
-@function loop:call_soon
-@tparam function f the callback
-@param ... its arguments
-@treturn handle with cancel() and cancelled()
-@raise RuntimeError when the loop is closed */
-static int l_call_soon(lua_State *L)
-{
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
-  agenda_handle_check_callback(L, 2);
-  agenda_handle_call_soon(L, loop->schedule, lua_gettop(L) - 2);
-  return 1;
-}
-
-static double check_time(lua_State *L, int index)
-{
-  double seconds = luaL_checknumber(L, index);
-  luaL_argcheck(L, !isnan(seconds), index, "not a number of seconds");
-  return seconds;
-}
-
-/*** Calls a function after a delay, never early. Equal times run in order of scheduling.
-As in asyncio.
-@function loop:call_later
-@tparam number delay seconds; negative ones are due at once, math.huge never comes
-@tparam function f the callback
-@param ... its arguments
-@treturn timer_handle with cancel(), cancelled() and when()
-@raise RuntimeError when the loop is closed */
-static int l_call_later(lua_State *L)
-{
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
-  double delay = check_time(L, 2);
-  agenda_handle_check_callback(L, 3);
-  double when = loop->schedule->now(loop->schedule) + delay;
-  agenda_handle_call_at(L, loop->schedule, when, lua_gettop(L) - 3);
-  return 1;
-}
-
-/*** Calls a function at a time of the loop's clock, never early. As in asyncio.
-@function loop:call_at
-@tparam number when seconds, compared with loop:time(); math.huge never comes
-@tparam function f the callback
-@param ... its arguments
-@treturn timer_handle with cancel(), cancelled() and when()
-@raise RuntimeError when the loop is closed */
-static int l_call_at(lua_State *L)
-{
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
-  double when = check_time(L, 2);
-  agenda_handle_check_callback(L, 3);
-  agenda_handle_call_at(L, loop->schedule, when, lua_gettop(L) - 3);
-  return 1;
-}
-
-/*** The loop's monotonic time, which moves inside a callback too. As in asyncio.
-@function loop:time
-@treturn number seconds since an unspecified moment */
-static int l_time(lua_State *L)
-{
-  agenda_loop *loop = agenda_loop_check(L, 1, false);
-  lua_pushnumber(L, loop->schedule->now(loop->schedule));
-  return 1;
-}
-
-/*** A pending future of this loop. As in asyncio.
-@function loop:create_future
-@treturn future
-@raise RuntimeError when the loop is closed */
-static int l_create_future(lua_State *L)
-{
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
-  agenda_future_new(L, loop->object.state, loop->schedule);
-  return 1;
-}
-
-/*** A task of this loop, first run in its next turn. As in asyncio.
-@function loop:create_task
-@param f a function or any awaitable
-@param ... the function's arguments
-@treturn task
-@raise TypeError when f is neither; RuntimeError when the loop is closed */
-static int l_create_task(lua_State *L)
-{
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
-  if (lua_gettop(L) < 2)
-    lua_settop(L, 2);
-  agenda_task_new(L, loop->object.state, loop->schedule, lua_gettop(L) - 2);
-  return 1;
 }
 
 /* ----- asking about it ------------------------------------------------------------------- */
@@ -414,7 +328,7 @@ static int l_newindex(lua_State *L)
   agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   if (!is_slow_callback_duration(L))
     return luaL_error(L, "an event loop has no assignable field '%s'", luaL_tolstring(L, 2, NULL));
-  loop->slow = check_time(L, 3);
+  loop->slow = luaL_checknumber(L, 3);
   return 0;
 }
 
@@ -426,88 +340,6 @@ static int l_tostring(lua_State *L)
                                  loop->running ? "running" : is_closed(loop) ? "closed" : NULL);
 }
 
-/* ----- the loops of a Lua state ---------------------------------------------------------- */
-
-/*** A new loop, which is not the default one until set_event_loop makes it so. As in asyncio.
-@function new_event_loop
-@treturn event_loop
-@raise OSError when the system has no descriptors left */
-static int l_new_event_loop(lua_State *L)
-{
-  agenda_loop_new(L, agenda_state_here(L));
-  return 1;
-}
-
-/*** The loop that runs now. As in asyncio.
-@function get_running_loop
-@treturn event_loop
-@raise RuntimeError "no running event loop" */
-static int l_get_running_loop(lua_State *L)
-{
-  if (agenda_state_here(L)->loop == NULL)
-    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
-  agenda_slot_push(L, AGENDA_SLOT_LOOP);
-  return 1;
-}
-
-/*** The loop that runs now, else the default loop, which is made where there is none.
-As in asyncio.
-@function get_event_loop
-@treturn event_loop */
-static int l_get_event_loop(lua_State *L)
-{
-  if (agenda_state_here(L)->loop != NULL)
-    agenda_slot_push(L, AGENDA_SLOT_LOOP);
-  else if (agenda_slot_push(L, AGENDA_SLOT_DEFAULT_LOOP) == LUA_TNIL) {
-    agenda_loop_new(L, agenda_state_here(L));
-    lua_pushvalue(L, -1);
-    agenda_slot_set(L, AGENDA_SLOT_DEFAULT_LOOP);
-  }
-  return 1;
-}
-
-/*** Makes a loop the default one of this Lua state. As in asyncio.
-@function set_event_loop
-@tparam ?event_loop loop nil for none */
-static int l_set_event_loop(lua_State *L)
-{
-  luaL_checkany(L, 1);
-  if (!lua_isnil(L, 1))
-    agenda_object_check(L, 1, &agenda_loop_kind);
-  lua_settop(L, 1);
-  agenda_slot_set(L, AGENDA_SLOT_DEFAULT_LOOP);
-  return 0;
-}
-
-/*** For agenda.testing: a clock that stands still while code runs and, when everything is blocked,
-jumps to the next deadline.
-@function _use_virtual_clock
-@tparam event_loop loop one that has no timers yet
-@tparam[opt=0] number start its first time in seconds */
-static int l_use_virtual_clock(lua_State *L)
-{
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
-  loop->schedule->virtual_now = luaL_optnumber(L, 2, 0);
-  loop->schedule->now = agenda_loop_virtual_time;
-  loop->virtual_clock = true;
-  return 0;
-}
-
-/*** A table that belongs to the loop, for the Lua layer's own use.
-@function _loop_extra
-@tparam event_loop loop
-@treturn table the same one at each call */
-static int l_loop_extra(lua_State *L)
-{
-  agenda_object_check(L, 1, &agenda_loop_kind);
-  if (lua_getiuservalue(L, 1, AGENDA_LOOP_EXTRA) != LUA_TTABLE) {
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, 1, AGENDA_LOOP_EXTRA);
-  }
-  return 1;
-}
-
 static const luaL_Reg metamethods[] = {
   {"__gc", l_gc},
   {"__newindex", l_newindex},
@@ -516,27 +348,12 @@ static const luaL_Reg metamethods[] = {
 };
 
 static const luaL_Reg methods[] = {
-  {"call_at", l_call_at},
-  {"call_later", l_call_later},
-  {"call_soon", l_call_soon},
   {"close", l_close},
-  {"create_future", l_create_future},
-  {"create_task", l_create_task},
   {"get_debug", l_get_debug},
   {"is_closed", l_is_closed},
   {"is_running", l_is_running},
   {"set_debug", l_set_debug},
-  {"time", l_time},
-  {NULL, NULL}
-};
-
-static const luaL_Reg functions[] = {
-  {"get_event_loop", l_get_event_loop},
-  {"get_running_loop", l_get_running_loop},
-  {"new_event_loop", l_new_event_loop},
-  {"set_event_loop", l_set_event_loop},
-  {"_loop_extra", l_loop_extra},
-  {"_use_virtual_clock", l_use_virtual_clock},
+  {"_tasks", l_tasks},
   {NULL, NULL}
 };
 
@@ -552,9 +369,10 @@ void agenda_loop_push_methods(lua_State *L)
 void agenda_open_loop(lua_State *L)
 {
   agenda_class_register(L, &agenda_loop_kind, metamethods, methods, l_index);
-  agenda_functions_register(L, functions);
+  agenda_open_loop_state(L);
   agenda_open_loop_hooks(L);
   agenda_loop_push_methods(L);
+  agenda_open_loop_calls(L);
   agenda_open_loop_run(L);
   agenda_open_loop_reports(L);
   lua_setfield(L, -2, "_loop_methods"); /* for methods that are written in Lua */

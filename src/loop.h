@@ -12,6 +12,7 @@
 #include "hooks.h"
 #include "list.h"
 #include "schedule.h"
+#include "task.h"
 
 /* User values of a loop. */
 enum {
@@ -68,6 +69,7 @@ struct agenda_loop {
   bool running, stopping;
   bool virtual_clock;        /* time jumps to the next deadline when all are blocked */
   bool interrupted;          /* AGENDA_LOOP_INTERRUPT is set */
+  bool reports_failures;     /* AGENDA_DEBUG=1: of tasks, at the end of the turn */
 };
 
 extern const agenda_kind agenda_loop_kind;
@@ -82,6 +84,9 @@ agenda_loop *agenda_loop_check(lua_State *L, int index, bool open);
 
 /* Pushes the userdata of the loop that has this schedule, or nil if it is gone. [-0, +1] */
 void agenda_loop_push(lua_State *L, const agenda_schedule *schedule);
+
+/* Pushes a list of the unfinished tasks. [-0, +1, may raise] */
+void agenda_loop_push_task_list(lua_State *L, const agenda_schedule *schedule);
 
 /* Pushes the table of the loop's methods, for rooms that add to it. [-0, +1] */
 void agenda_loop_push_methods(lua_State *L);
@@ -116,8 +121,32 @@ void agenda_loop_wake(atomic_bool *woken, int wake_fd);
 
 /* ----- loop_run.c */
 
+/* Runs an entry that was taken from the queue. [-0, +0, may raise] */
+static inline void agenda_loop_run_item(lua_State *L, agenda_ready entry)
+{
+  if (entry.kind == AGENDA_ITEM_TASK)
+    agenda_task_step(L, entry.item);
+  else
+    agenda_handle_run(L, entry.item);
+}
+
 /* Registers methods into the table on the top. */
 void agenda_open_loop_run(lua_State *L);
+
+/* ----- loop_debug.c */
+
+/* The same in debug mode, with a stop-watch. Tasks other than `main` (or NULL) that fail with nobody
+** waiting are noted in a list at stack index `failed`, nil at first. [-0, +0, may raise] */
+void agenda_loop_run_timed(lua_State *L, agenda_loop *loop, const agenda_future *main, int failed,
+                           agenda_ready entry);
+
+/* Reports those in the list whose error nobody has asked for; leaves nil there. */
+void agenda_loop_report_failures(lua_State *L, int failed);
+
+/* ----- loop_calls.c, loop_state.c */
+
+void agenda_open_loop_calls(lua_State *L);
+void agenda_open_loop_state(lua_State *L);
 
 /* ----- loop_reports.c */
 
@@ -128,10 +157,8 @@ bool agenda_loop_handle_error(lua_State *L, int index);
 /* The report function of the state while a loop runs. [-1, +0] */
 void agenda_loop_report(lua_State *L, agenda_state *state);
 
-/* Reports that the task or handle on the top, which `text` describes, took long.
-** [-1, +0, may raise] */
-void agenda_loop_report_slow(lua_State *L, agenda_item_kind kind, const char *text,
-                             double seconds);
+/* The report function of a loop's schedule. [-1, +0] */
+void agenda_loop_report_stopped(lua_State *L, agenda_schedule *schedule);
 
 /* Pushes a text of every unfinished task, with what it awaits and where. [-0, +1, may raise] */
 void agenda_loop_push_tasks(lua_State *L, const agenda_schedule *schedule);

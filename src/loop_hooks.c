@@ -9,7 +9,6 @@
 #include "asyncgen.h"
 #include "errors.h"
 #include "loop.h"
-#include "task.h"
 
 /* ----- the host -------------------------------------------------------------------------- */
 

@@ -1,12 +1,10 @@
 /*
-** loop_reports.c: the exception handler, and what else a loop has to tell: slow callbacks, the
-** tasks that wait.
+** loop_reports.c: the exception handler, and the text that shows which tasks wait for what.
 */
 #include <string.h>
 
 #include "errors.h"
 #include "loop.h"
-#include "task.h"
 
 /* ----- the default handler --------------------------------------------------------------- */
 
@@ -140,6 +138,21 @@ bool agenda_loop_handle_error(lua_State *L, int index)
   return interrupt;
 }
 
+/* The report function of a schedule: the loop need not run. An interrupt has nobody to go to. */
+void agenda_loop_report_stopped(lua_State *L, agenda_schedule *schedule)
+{
+  luaL_checkstack(L, LUA_MINSTACK, "exception handler");
+  agenda_loop_push(L, schedule);
+  lua_insert(L, -2);
+  int index = lua_gettop(L) - 1;
+  if (lua_isnil(L, index))
+    lua_settop(L, index - 1);
+  else {
+    agenda_loop_handle_error(L, index);
+    lua_settop(L, index - 1);
+  }
+}
+
 /*
 ** NB: this may be called from a finalizer, out of which no error comes. So KeyboardInterrupt is
 ** kept in the loop, which raises it after the item under way.
@@ -156,20 +169,6 @@ void agenda_loop_report(lua_State *L, agenda_state *state)
     loop->interrupted = true;
   }
   lua_settop(L, index - 1);
-}
-
-void agenda_loop_report_slow(lua_State *L, agenda_item_kind kind, const char *text, double seconds)
-{
-  char number[32];
-  lua_createtable(L, 0, 2);
-  lua_insert(L, -2);
-  lua_setfield(L, -2, kind == AGENDA_ITEM_TASK ? "task" : "handle");
-  lua_Number rounded = (lua_Number)(long long)(seconds * 1000 + 0.5) / 1000;
-  lua_number2str(number, sizeof number, rounded);
-  lua_pushfstring(L, "Executing %s took %s seconds", text, number);
-  lua_insert(L, -2);
-  agenda_warn(L, lua_tostring(L, -2));
-  lua_pop(L, 1);
 }
 
 /* ----- the tasks ------------------------------------------------------------------------- */

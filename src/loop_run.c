@@ -15,7 +15,6 @@
 #include <math.h>
 
 #include "errors.h"
-#include "task.h"
 
 typedef enum { RUN_FOREVER, RUN_UNTIL, RUN_ONCE } run_mode;
 
@@ -27,7 +26,7 @@ typedef struct run {
   bool deadlock;       /* nothing is left that could end it */
 } run;
 
-enum { RUN_ARGUMENT = 1, RUN_LOOP }; /* stack of the protected function */
+enum { RUN_ARGUMENT = 1, RUN_LOOP, RUN_FAILED }; /* stack of the protected function */
 
 /* ----- waiting --------------------------------------------------------------------------- */
 
@@ -93,16 +92,19 @@ static bool block(lua_State *L, const run *r)
 
 /*
 ** NB: an object that is no longer in use may hold what would go on, a generator whose cleanup a
-** finalizer starts; so that is looked at before anything is called a deadlock.
+** finalizer starts; so that is looked at before anything is called a deadlock. The tasks stay: they
+** are to be cancelled, which is kinder to their cleanup.
 */
 static bool collect_and_look(lua_State *L, const agenda_loop *loop)
 {
-  for (int stage = 0; stage < 2; stage++) {
+  bool found = false;
+  agenda_loop_push_task_list(L, loop->schedule);
+  for (int stage = 0; stage < 2 && !found; stage++) {
     lua_gc(L, LUA_GCCOLLECT, 0);
-    if (anything_new(loop) || !nothing_to_wait_for(loop))
-      return true;
+    found = anything_new(loop) || !nothing_to_wait_for(loop);
   }
-  return false;
+  lua_pop(L, 1);
+  return found;
 }
 
 /* False for a deadlock. */
@@ -156,34 +158,6 @@ static void take_deadlines(lua_State *L, agenda_schedule *schedule)
   }
 }
 
-static void run_item(lua_State *L, agenda_ready entry)
-{
-  if (entry.kind == AGENDA_ITEM_TASK)
-    agenda_task_step(L, entry.item);
-  else
-    agenda_handle_run(L, entry.item);
-}
-
-/* Debug mode: the same with a stop-watch. The text is made before, while it can name the callback. */
-static void time_item(lua_State *L, agenda_loop *loop, agenda_ready entry)
-{
-  int top = lua_gettop(L);
-  luaL_checkstack(L, LUA_MINSTACK, "slow callback");
-  if (entry.kind == AGENDA_ITEM_TASK)
-    agenda_task_push(L, entry.item);
-  else
-    agenda_schedule_push(L, loop->schedule, ((agenda_handle *)entry.item)->anchor);
-  agenda_error_push_text(L, top + 1);
-  double began = agenda_loop_real_time(loop->schedule);
-  run_item(L, entry);
-  double seconds = agenda_loop_real_time(loop->schedule) - began;
-  if (seconds >= loop->slow) {
-    lua_pushvalue(L, top + 1);
-    agenda_loop_report_slow(L, entry.kind, lua_tostring(L, top + 2), seconds);
-  }
-  lua_settop(L, top);
-}
-
 static void raise_interrupt(lua_State *L, agenda_loop *loop)
 {
   loop->interrupted = false;
@@ -193,18 +167,21 @@ static void raise_interrupt(lua_State *L, agenda_loop *loop)
   lua_error(L);
 }
 
-static void run_ready(lua_State *L, agenda_loop *loop)
+static void run_ready(lua_State *L, const run *r)
 {
+  agenda_loop *loop = r->loop;
   agenda_schedule *schedule = loop->schedule;
   for (size_t n = schedule->ready.count; n > 0; n--) {
     agenda_ready entry = agenda_ready_queue_pop(&schedule->ready);
     if (AGENDA_UNLIKELY(schedule->debug))
-      time_item(L, loop, entry);
+      agenda_loop_run_timed(L, loop, r->main, RUN_FAILED, entry);
     else
-      run_item(L, entry);
+      agenda_loop_run_item(L, entry);
     if (AGENDA_UNLIKELY(loop->interrupted))
       raise_interrupt(L, loop);
   }
+  if (AGENDA_UNLIKELY(!lua_isnil(L, RUN_FAILED)))
+    agenda_loop_report_failures(L, RUN_FAILED);
 }
 
 /* False for a deadlock. */
@@ -213,7 +190,7 @@ static bool take_turn(lua_State *L, const run *r)
   bool alive = poll_events(L, r);
   take_events(L, r->loop);
   take_deadlines(L, r->loop->schedule);
-  run_ready(L, r->loop);
+  run_ready(L, r);
   return alive;
 }
 
@@ -241,6 +218,7 @@ static void run_until(lua_State *L, run *r)
 static int l_run(lua_State *L)
 {
   run *r = lua_touserdata(L, RUN_ARGUMENT);
+  lua_pushnil(L); /* RUN_FAILED */
   switch (r->mode) {
     case RUN_FOREVER:
       do
@@ -331,7 +309,7 @@ static int l_run_forever(lua_State *L)
   agenda_loop *loop = agenda_loop_check(L, 1, true);
   lua_settop(L, 1);
   check_not_running(L, loop);
-  run r = {loop, NULL, INFINITY, RUN_FOREVER, false};
+  run r = {.loop = loop, .limit = INFINITY, .mode = RUN_FOREVER};
   run_protected(L, &r);
   return 0;
 }
@@ -360,7 +338,8 @@ static int l_run_until_complete(lua_State *L)
   agenda_loop *loop = agenda_loop_check(L, 1, true);
   lua_settop(L, 2);
   check_not_running(L, loop);
-  run r = {loop, check_main(L, loop), INFINITY, RUN_UNTIL, false};
+  run r = {.loop = loop, .limit = INFINITY, .mode = RUN_UNTIL};
+  r.main = check_main(L, loop);
   run_protected(L, &r);
   if (r.main->status != AGENDA_FUTURE_PENDING)
     return agenda_future_result(L, 2);
@@ -391,7 +370,7 @@ static int l_run_once(lua_State *L)
   }
   lua_settop(L, 1);
   check_not_running(L, loop);
-  run r = {loop, NULL, limit, RUN_ONCE, false};
+  run r = {.loop = loop, .limit = limit, .mode = RUN_ONCE};
   run_protected(L, &r);
   return 0;
 }

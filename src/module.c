@@ -114,6 +114,19 @@ static int l_scope(lua_State *L)
   return 1;
 }
 
+/*** A text of the running loop's unfinished tasks, with what each awaits and where.
+@function tasks_text
+@treturn string
+@raise RuntimeError "no running event loop" */
+static int l_tasks_text(lua_State *L)
+{
+  agenda_state *state = agenda_state_here(L);
+  if (state->schedule == NULL)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
+  agenda_loop_push_tasks(L, state->schedule);
+  return 1;
+}
+
 /*** Whether the debug mode is on.
 @function is_debug
 @treturn boolean */
@@ -132,6 +145,7 @@ static const luaL_Reg functions[] = {
   {"context", l_context},
   {"set_context", l_set_context},
   {"scope", l_scope},
+  {"tasks_text", l_tasks_text},
   {"is_debug", l_is_debug},
   {NULL, NULL}
 };

@@ -25,6 +25,9 @@ typedef struct agenda_schedule {
   struct agenda_task *current;   /* the task whose step runs, or NULL */
   double (*now)(struct agenda_schedule *schedule);
   double virtual_now;            /* the time, where a virtual clock stands in for the real one */
+  /* Reports the context table on the top to the loop's handler, also while it does not run.
+  ** [-1, +0] */
+  void (*report)(lua_State *L, struct agenda_schedule *schedule);
   int watching;                  /* descriptors, threads, children, signals that can wake */
   bool closed;
   bool debug;

@@ -8,6 +8,7 @@
 #include "task.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "asyncgen.h"
 #include "awaitable.h"
@@ -225,36 +226,61 @@ static void push_awaited(lua_State *L, const agenda_task *task)
     lua_pushnil(L);
 }
 
-/*
-** As in asyncio: the request goes on to what the task waits on; only if that cannot be cancelled,
-** or the task waits on nothing, its next step raises the error.
-*/
-bool agenda_task_cancel(lua_State *L, int index)
+/* The task at `index` raises the error at its next step; one that waits is woken for it. */
+static void cancel_at_next_step(lua_State *L, agenda_task *task, int index)
 {
-  agenda_task *task = lua_touserdata(L, index);
-  if (is_done(task))
-    return false;
-  index = lua_absindex(L, index);
-  luaL_checkstack(L, 8, "cancel");
-  task->cancelling++;
-  if (task->awaited != NULL && task->awaited->status == AGENDA_FUTURE_PENDING) {
-    push_awaited(L, task);
-    if (lua_touserdata(L, -1) == (void *)task->awaited) {
-      agenda_future_push_extra(L, index, AGENDA_EXTRA_CANCEL_MESSAGE);
-      bool taken = agenda_future_cancel(L, -2);
-      lua_pop(L, 1);
-      if (taken)
-        return true;
-    }
-    else
-      lua_pop(L, 1);
-  }
   task->must_cancel = true;
   if (task->deadline.index != 0) {
     agenda_ready_queue_grow(L, &task->future.schedule->ready);
     agenda_deadline_heap_remove(&task->future.schedule->deadlines, &task->deadline);
     schedule_step(L, task);
   }
+  else if (task->awaited != NULL && !task->scheduled) {
+    lua_pushvalue(L, index);
+    agenda_task_awaken(L, task);
+    lua_pop(L, 1);
+  }
+}
+
+/*
+** As in asyncio: the request goes on to what the task waits on, and along a chain of tasks that
+** await each other to its end; only if there is nothing that can be cancelled the task's next step
+** raises the error. A circle is broken where the request comes by a second time.
+*/
+bool agenda_task_cancel(lua_State *L, int index)
+{
+  agenda_task *task = lua_touserdata(L, index);
+  if (is_done(task))
+    return false;
+  luaL_checkstack(L, 8, "cancel");
+  lua_pushvalue(L, index);
+  int self = lua_gettop(L);
+  uint32_t pass = ++task->future.object.state->cancel_pass;
+  for (;;) {
+    task->cancelling++;
+    task->cancel_pass = pass;
+    agenda_future *awaited = task->awaited;
+    if (awaited == NULL || awaited->status != AGENDA_FUTURE_PENDING)
+      break;
+    push_awaited(L, task);
+    if (lua_touserdata(L, -1) != (void *)awaited)
+      break;
+    agenda_future_push_extra(L, self, AGENDA_EXTRA_CANCEL_MESSAGE);
+    if (awaited->object.kind != &agenda_task_kind) {
+      if (!agenda_future_cancel(L, self + 1))
+        break;
+      lua_settop(L, self - 1);
+      return true;
+    }
+    agenda_task *next = (agenda_task *)(void *)awaited;
+    if (next->cancel_pass == pass)
+      break;
+    agenda_future_set_extra(L, self + 1, AGENDA_EXTRA_CANCEL_MESSAGE);
+    lua_replace(L, self);
+    task = next;
+  }
+  cancel_at_next_step(L, task, self);
+  lua_settop(L, self - 1);
   return true;
 }
 
@@ -277,6 +303,24 @@ static void settle(lua_State *L, agenda_task *task)
   agenda_schedule_unanchor(L, schedule, task->anchor);
   task->anchor = 0;
   task->future.object.state->live.count[AGENDA_LIVE_TASKS]--;
+}
+
+/* Debug mode: a failed task that nobody awaits is reported without waiting for the collector. */
+static int l_report_failed(lua_State *L)
+{
+  agenda_task *task = lua_touserdata(L, 1);
+  if (!task->future.unretrieved)
+    return 0;
+  task->future.unretrieved = false;
+  lua_createtable(L, 0, 3);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "task");
+  lua_getiuservalue(L, 1, AGENDA_FUTURE_VALUE);
+  agenda_error_push_trace(L, -1);
+  lua_setfield(L, -3, "traceback");
+  lua_setfield(L, -2, "exception");
+  agenda_future_report(L, task->future.schedule, "Task failed and nobody awaits it");
+  return 0;
 }
 
 /*
@@ -317,8 +361,15 @@ static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
     agenda_error_set_cause(L);
   }
   bool interrupt = agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT);
+  bool awaited = task->future.waiting != 0;
   lua_pushvalue(L, -1);
   agenda_future_reject(L, self);
+  if (AGENDA_UNLIKELY(task->future.schedule->debug && !awaited && !interrupt)) {
+    agenda_state_push(L);
+    lua_pushcclosure(L, l_report_failed, 1);
+    lua_pushvalue(L, self);
+    agenda_handle_call_soon(L, task->future.schedule, 1);
+  }
   if (interrupt) {
     task->future.unretrieved = false;
     agenda_error_propagate(L);
@@ -384,6 +435,63 @@ static int push_thrown(lua_State *L, agenda_task *task)
   return 0;
 }
 
+/* Whether the function at `level` was called by Lua for a __close: it is called by that name, or (as
+** an error is on its way out) by a C function that was given another to call. */
+static bool is_closing_level(lua_State *co, int level)
+{
+  lua_Debug info;
+  if (!lua_checkstack(co, 4) || !lua_getstack(co, level, &info) || !lua_getinfo(co, "nf", &info))
+    return false;
+  bool named = info.name != NULL && *info.namewhat == 'm' && strcmp(info.name, "close") == 0;
+  if (named || !lua_getstack(co, level + 1, &info) || !lua_getinfo(co, "S", &info) ||
+      *info.what != 'C') {
+    lua_pop(co, 1);
+    return named;
+  }
+  bool given = false;
+  for (int i = 1; i <= 4 && !given && lua_getlocal(co, &info, i) != NULL; i++) {
+    given = lua_rawequal(co, -1, -2);
+    lua_pop(co, 1);
+  }
+  lua_pop(co, 1);
+  return !given;
+}
+
+/* Debug mode: whether a cancellation that the task got may still be on its way out. */
+static bool is_cleaning_up(const agenda_task *task)
+{
+  lua_Debug info;
+  for (const agenda_frame *frame = task->base; frame != NULL; frame = frame->callee)
+    for (int level = 0; frame->co != NULL && lua_getstack(frame->co, level, &info); level++)
+      if (is_closing_level(frame->co, level))
+        return true;
+  return false;
+}
+
+/* Debug mode: the task was cancelled, got the error in this step, and goes on waiting. */
+static void report_swallowed(lua_State *L, agenda_task *task)
+{
+  if (task->told_swallowed || task->cancelling == 0 || task->must_cancel || is_cleaning_up(task))
+    return;
+  if (task->awaited != NULL && task->awaited->status == AGENDA_FUTURE_CANCELLED)
+    return; /* it was cancelled in this step: the error is still to come */
+  task->told_swallowed = true;
+  int top = lua_gettop(L);
+  agenda_task_push(L, task);
+  lua_createtable(L, 0, 3);
+  lua_pushvalue(L, -2);
+  lua_setfield(L, -2, "task");
+  agenda_frame_push_stack(L, task->base);
+  lua_setfield(L, -2, "traceback");
+  const char *name = push_name(L, top + 1);
+  const char *message = lua_pushfstring(
+    L, "task '%s' swallowed its cancellation and goes on awaiting; use agenda.pcall", name);
+  lua_insert(L, top + 1);
+  lua_settop(L, -2);
+  agenda_future_report(L, task->future.schedule, message);
+  lua_settop(L, top);
+}
+
 /* The body waits: for a future or a deadline that it has attached itself to, or for its turn. */
 static void wait_for_turn(lua_State *L, agenda_task *task, lua_State *where, int n)
 {
@@ -420,12 +528,16 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   lua_State *where;
   agenda_runner runner = {.kind = AGENDA_RUNNER_TASK, .can_wait = true, .task = task};
   agenda_task *previous = schedule->current;
+  int cancelling = task->cancelling;
   schedule->current = task;
   agenda_outcome what =
     agenda_frame_drive(L, &runner, task->base, thrown, thrown > 0, &where, &n);
   schedule->current = previous;
-  if (what == AGENDA_WAIT)
+  if (what == AGENDA_WAIT) {
     wait_for_turn(L, task, where, n);
+    if (AGENDA_UNLIKELY(schedule->debug && cancelling > 0))
+      report_swallowed(L, task);
+  }
   if (AGENDA_UNLIKELY(before != 0 || state->has_context))
     leave_context(L, state, task, before);
   if (what != AGENDA_WAIT) {
@@ -773,7 +885,7 @@ static int l_gc(lua_State *L)
     lua_createtable(L, 0, 2);
     lua_pushvalue(L, 1);
     lua_setfield(L, -2, "task");
-    agenda_warn(L, "Task was destroyed but it is pending!");
+    agenda_future_report(L, task->future.schedule, "Task was destroyed but it is pending!");
   }
   task->future.status = AGENDA_FUTURE_CANCELLED;
   task->awaited = NULL;

@@ -17,12 +17,14 @@ typedef struct agenda_task {
   uint32_t anchor;          /* slot while the loop holds it; 0 while only a future does */
   uint32_t number;          /* of its default name */
   int cancelling;           /* requests to cancel less uncancel */
+  uint32_t cancel_pass;     /* the last request that came by, to tell a circle */
   bool must_cancel;         /* the next step raises CancelledError */
   bool scheduled;           /* it is in the ready queue */
   bool bad_yield;           /* the next step raises RuntimeError "task got bad yield" */
   bool of_call;             /* its body awaits a call of an async generator */
   bool cleanup;             /* it closes a generator that was collected */
   bool has_context;         /* AGENDA_EXTRA_CONTEXT is not nil */
+  bool told_swallowed;      /* debug: that it swallowed a cancellation */
 } agenda_task;
 
 extern const agenda_kind agenda_task_kind;

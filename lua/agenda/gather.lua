@@ -53,6 +53,19 @@ local function ensure_all(list, n)
   return children, distinct
 end
 
+-- The loop that all the futures are tied to; those tied to none yet are with any.
+local function common_loop(futures)
+  local loop
+  for _, future in ipairs(futures) do
+    local its = future:get_loop()
+    if loop and its and its ~= loop then
+      error(errors.ValueError("the futures belong to different loops"), 0)
+    end
+    loop = loop or its
+  end
+  return loop or core.get_running_loop()
+end
+
 local function error_of(child)
   if child:cancelled() then
     local _, err = pcall(child.result, child)
@@ -87,7 +100,7 @@ function gather.gather(...)
     n = list.n or #list
   end
   local children, distinct = ensure_all(list, n)
-  local outer = core.get_running_loop():create_future()
+  local outer = common_loop(distinct):create_future()
   local pending, cancel_requested = #distinct, false
 
   local function finish()

@@ -66,4 +66,12 @@ end
 -- @function isawaitable
 inspect.isawaitable = core.isawaitable
 
+--- Prints every unfinished task of the running loop, with what it awaits and where.
+-- @function print_tasks
+-- @tparam[opt=io.stderr] file file
+-- @raise RuntimeError "no running event loop"
+function inspect.print_tasks(file)
+  (file or io.stderr):write(core.tasks_text())
+end
+
 return inspect

@@ -9,7 +9,8 @@ local STOPPED = "Event loop stopped before Future completed."
 
 local function check_loop(loop, name)
   if core.type(loop) ~= "event_loop" then
-    error(("bad argument #1 to '%s' (agenda.event_loop expected, got %s)"):format(name, type(loop)), 3)
+    error(("bad argument #1 to '%s' (agenda.event_loop expected, got %s)")
+      :format(name, type(loop)), 3)
   end
 end
 
@@ -67,35 +68,41 @@ local function report_failure(loop, task)
   end
 end
 
---- Cancels every other task, but for the cleanups that a finalizer started, and awaits them all.
-local function finish_tasks(loop)
-  local me, cancelled = core.current_task(), {}
-  while true do
-    local left = core.all_tasks()
-    if #left <= 1 then return end
-    for _, task in ipairs(left) do
-      if task ~= me and not cancelled[task] and not core._is_cleanup(task) then
-        cancelled[task] = true
-        task:cancel()
-      end
-    end
-    for _, task in ipairs(left) do
-      if task ~= me then
-        local ok, err = pcall(core.await, task)
-        if not ok and must_go_on(err) and not task:done() then error(err, 0) end
-        report_failure(loop, task)
-      end
+--- Cancels the tasks that are left, each once, but for the cleanups that a finalizer started.
+-- @tparam event_loop loop
+-- @tparam table left list of the tasks to await, which is added to
+-- @tparam[opt] task me the one that does this
+local function cancel_tasks(loop, left, me)
+  for _, task in ipairs(loop:_tasks()) do
+    if task ~= me and not left[task] then
+      left[task] = true
+      left[#left + 1] = task
+      if not core._is_cleanup(task) then task:cancel() end
     end
   end
 end
 
+--- Awaits the tasks that are left, and those that they leave.
+-- @treturn boolean whether there were any
+local function finish_tasks(loop, left)
+  local me, any = core.current_task(), false
+  cancel_tasks(loop, left, me)
+  while #left > 0 do
+    any = true
+    local task = table.remove(left, 1)
+    local ok, err = pcall(core.await, task)
+    if not ok and must_go_on(err) and not task:done() then error(err, 0) end
+    report_failure(loop, task)
+    cancel_tasks(loop, left, me)
+  end
+  return any
+end
+
 --- Collects what nobody holds, so that it is reported, or its cleanup started, while the loop runs.
-local function collect(loop)
+local function collect(loop, left)
   repeat
     for _ = 1, 3 do collectgarbage() end
-    local left = #core.all_tasks()
-    finish_tasks(loop)
-  until left <= 1
+  until not finish_tasks(loop, left)
 end
 
 local steps = {
@@ -110,8 +117,8 @@ local steps = {
 }
 
 --- Runs a step to its end, whoever calls stop() meanwhile.
-local function run_step(loop, step)
-  local task = loop:create_task(step, loop)
+local function run_step(loop, step, left)
+  local task = loop:create_task(step, loop, left)
   while true do
     local ok, err = pcall(loop.run_until_complete, loop, task)
     if ok then return true end
@@ -122,11 +129,14 @@ local function run_step(loop, step)
   end
 end
 
---- Winds the loop up. An interrupt cuts that short.
+--- Winds the loop up: what has not begun yet is cancelled before it does. An interrupt cuts the
+-- rest short.
 -- @return the interrupt, or nil
 local function shut_down(loop)
+  local left = {}
+  cancel_tasks(loop, left)
   for _, step in ipairs(steps) do
-    local ok, err = run_step(loop, step)
+    local ok, err = run_step(loop, step, left)
     if not ok and errors.KeyboardInterrupt:is(err) then return err end
   end
 end

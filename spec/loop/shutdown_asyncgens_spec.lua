@@ -38,12 +38,12 @@ describe("loop:shutdown_asyncgens", function()
     agenda.run(function()
       local held = {}
       for i = 1, 5 do
-        held[i] = logging(log, i)()
+        held[i] = logging(log, tostring(i))()
         agenda.await(held[i]:anext())
       end
       agenda.await(agenda.get_running_loop():shutdown_asyncgens())
       table.sort(log)
-      assert.same({ 1, 2, 3, 4, 5 }, log)
+      assert.same({ "1", "2", "3", "4", "5" }, log)
     end)
   end)
 

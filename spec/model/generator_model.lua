@@ -53,7 +53,14 @@ function Body:resume(mode, ...)
     return outcome(table.unpack(results, 2, results.n))
   end
   self.state = "finished"
-  if results[2] then return outcome("done", table.unpack(results, 3, results.n)) end
+  if results[2] then
+    if self.kind == "async generator" then
+      for i = 3, results.n do
+        if results[i] ~= nil then return failed(errors.TypeError("async generator returned a value")) end
+      end
+    end
+    return outcome("done", table.unpack(results, 3, results.n))
+  end
   local err = results[3]
   if errors.StopIteration:is(err) then
     err = errors.RuntimeError(self.kind .. " raised StopIteration")
@@ -137,9 +144,6 @@ local function settle(self, result)
   self.generator.in_flight = false
   self.state = "spent"
   if result.kind == "done" then
-    for i = 1, result.values.n do
-      if result.values[i] ~= nil then return failed(errors.TypeError("async generator returned a value")) end
-    end
     if self.how == "aclose" then return outcome("done") end
     return failed(errors.StopAsyncIteration())
   elseif result.kind == "value" then

@@ -80,13 +80,6 @@ describe("task:cancel", function()
     fails(errors.CancelledError, task.exception, task)
   end)
 
-  in_run("shows in tostring", function()
-    local task = started(agenda.sleep, 60)
-    task:cancel()
-    pcall(agenda.await, task)
-    assert.truthy(tostring(task):find("cancelled", 1, true))
-  end)
-
   in_run("cancels the future that the task awaits", function()
     local fut = agenda.future()
     local task = started(function() agenda.await(fut) end)

@@ -311,7 +311,10 @@ describe("a future", function()
     it("wakes all who wait, in their order", function()
       local log = {}
       for i = 1, 5 do
-        loop:create_task(function() log[#log + 1] = i .. agenda.await(fut) end)
+        loop:create_task(function()
+          local text = i .. agenda.await(fut)
+          log[#log + 1] = text
+        end)
       end
       loop:run_until_complete(function()
         agenda.sleep(0)
