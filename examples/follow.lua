@@ -7,7 +7,6 @@ local file = arg[1] and assert(io.open(arg[1])) or io.stdin
 file:setvbuf("no") -- what stdio held back, the loop would not see
 local seen, kept = 0, 0
 
--- Waits until there is something to read.
 local function wait_readable(source)
   local loop = agenda.get_running_loop()
   local ready = loop:create_future()
@@ -18,11 +17,12 @@ end
 
 -- The lines, as they come. (The rest of a line that has begun is read without the loop.)
 local lines = agenda.asyncgen("lines", function(source)
-  repeat
+  while true do
     wait_readable(source)
     local line = source:read("l")
-    if line then agenda.yield(line) end
-  until not line
+    if not line then return end
+    agenda.yield(line)
+  end
 end)
 
 local parse = agenda.asyncgen("parse", function(source)
@@ -42,10 +42,7 @@ end)
 local window = agenda.asyncgen("window", function(source)
   local second, counts = nil, {}
   for time, level in agenda.aiter(source) do
-    if second and time ~= second then
-      agenda.yield(second, counts)
-      counts = {}
-    end
+    if second and time ~= second then agenda.yield(second, counts); counts = {} end
     second, counts[level] = time, (counts[level] or 0) + 1
   end
   if second then agenda.yield(second, counts) end

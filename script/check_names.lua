@@ -1,6 +1,6 @@
 -- Compares what the library exports with its documents: every name of the `agenda` table,
 -- every error class, and every method that the C sources register (the luaL_Reg tables
--- whose names end in `methods`, metamethods apart) must be in docs/reference/ and in
+-- whose names end in `methods`; not metamethods, nor what begins with `_`) must be in docs/reference/ and in
 -- types/agenda.lua; and what those two give as `agenda.NAME(` must exist.
 
 package.path = "script/?.lua;" .. package.path
@@ -80,11 +80,15 @@ end
 
 local classes = 0
 for name in pairs(agenda.errors) do
-  classes = classes + 1
-  if not has_word(reference, name) then
-    report:problem("agenda.errors.%s is not in %s/", name, REFERENCE)
+  if type(name) == "string" then
+    classes = classes + 1
+    if not has_word(reference, name) then
+      report:problem("agenda.errors.%s is not in %s/", name, REFERENCE)
+    end
+    if not has_word(types, name) then
+      report:problem("agenda.errors.%s is not in %s", name, TYPES)
+    end
   end
-  if not has_word(types, name) then report:problem("agenda.errors.%s is not in %s", name, TYPES) end
 end
 
 local methods, seen = 0, {}
@@ -93,7 +97,7 @@ for _, path in ipairs(tool.find("src", "*.c")) do
   for list, body in code:gmatch("luaL_Reg%s+([%w_]+)%s*%[[^%]]*%]%s*=%s*(%b{})") do
     if list:find("methods$") and not list:find("metamethods$") then
       for name in body:gmatch('{%s*"([%a_][%w_]*)"') do
-        if not name:find("^__") and not seen[name] then
+        if not name:find("^_") and not seen[name] then
           seen[name] = true
           methods = methods + 1
           if not reference:find("[:.]" .. name .. "%f[^%w_]") and

@@ -435,26 +435,26 @@ static int push_thrown(lua_State *L, agenda_task *task)
   return 0;
 }
 
-/* Whether the function at `level` was called by Lua for a __close: it is called by that name, or (as
-** an error is on its way out) by a C function that was given another to call. */
+/*
+** Whether the function at `level` was called by Lua for a __close: by that name, or, as an error is
+** on its way out, above the function that its C caller had been given to call. That one, at index 2
+** of a pcall and at 3 of a coroutine's base, is seen as a local only when something lies above it.
+*/
 static bool is_closing_level(lua_State *co, int level)
 {
-  lua_Debug info;
-  if (!lua_checkstack(co, 4) || !lua_getstack(co, level, &info) || !lua_getinfo(co, "nf", &info))
+  lua_Debug info, beyond;
+  if (!lua_checkstack(co, 4) || !lua_getstack(co, level, &info) || !lua_getinfo(co, "n", &info))
     return false;
-  bool named = info.name != NULL && *info.namewhat == 'm' && strcmp(info.name, "close") == 0;
-  if (named || !lua_getstack(co, level + 1, &info) || !lua_getinfo(co, "S", &info) ||
-      *info.what != 'C') {
-    lua_pop(co, 1);
-    return named;
-  }
-  bool given = false;
-  for (int i = 1; i <= 4 && !given && lua_getlocal(co, &info, i) != NULL; i++) {
-    given = lua_rawequal(co, -1, -2);
-    lua_pop(co, 1);
-  }
+  if (info.name != NULL && *info.namewhat == 'm' && strcmp(info.name, "close") == 0)
+    return true;
+  if (!lua_getstack(co, level + 1, &info) || !lua_getinfo(co, "S", &info) || *info.what != 'C')
+    return false;
+  bool base = !lua_getstack(co, level + 2, &beyond);
+  if (lua_getlocal(co, &info, base ? 3 : 2) == NULL)
+    return false;
+  bool closing = lua_isfunction(co, -1);
   lua_pop(co, 1);
-  return !given;
+  return closing;
 }
 
 /* Debug mode: whether a cancellation that the task got may still be on its way out. */

@@ -99,7 +99,9 @@ local function finish_tasks(loop, left)
 end
 
 --- Collects what nobody holds, so that it is reported, or its cleanup started, while the loop runs.
+-- A full collection may take long: that is no slow callback of the user's.
 local function collect(loop, left)
+  loop.slow_callback_duration = math.huge
   repeat
     for _ = 1, 3 do collectgarbage() end
   until not finish_tasks(loop, left)

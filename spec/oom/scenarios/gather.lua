@@ -12,7 +12,16 @@ local function fail()
   error(errors.ValueError("failed"), 0)
 end
 
-agenda.run(function()
+-- Where there is no memory to call a callback of gather's at all, its Future stays pending: what
+-- was reported tells why nothing can wake main.
+local reported
+
+local function main()
+  agenda.get_running_loop():set_exception_handler(function(_, context)
+    if not errors.ValueError:is(context.exception) then
+      reported = context.exception
+    end
+  end)
   local results = agenda.await(agenda.gather(later(1), agenda.async(later(2))()))
   assert(results[1] == 1 and results[2] == 2)
   results = agenda.await(agenda.gather({fail, later(2)}, {return_exceptions = true}))
@@ -27,4 +36,9 @@ agenda.run(function()
   if ok or not errors.CancelledError:is(err) then
     error(err, 0)
   end
-end)
+end
+
+local ok, err = pcall(agenda.run, main)
+if not ok then
+  error(reported or err, 0)
+end

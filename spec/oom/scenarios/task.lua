@@ -9,8 +9,11 @@ agenda.run(function()
   end, 1, nil, 3)
   task:set_name("worker")
   agenda.sleep(0)
-  assert(task:get_name() == "worker" and task:get_stack() and tostring(task))
-  assert(#agenda.all_tasks() == 2 and agenda.current_task() ~= task)
+  assert(task:get_name() == "worker" and tostring(task))
+  -- It may have failed for want of memory by now; awaiting it says so.
+  assert(task:done() or task:get_stack())
+  assert(task:done() or #agenda.all_tasks() == 2)
+  assert(agenda.current_task() ~= task)
   assert(select("#", agenda.await(task)) == 3)
 
   local failing = agenda.spawn(agenda.async(function()
