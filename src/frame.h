@@ -63,7 +63,8 @@ struct agenda_frame {
   bool throwing;            /* the next resume raises its argument */
   bool failed;              /* the body ended by an error */
   bool can_relay;           /* each consumer up to the runner's base can yield */
-  uint8_t scopes;           /* open timeout and taskgroup scopes of this body (PEP 789) */
+  bool scopes_exempt;       /* its values go to no loop: a context manager's body */
+  uint16_t scopes;          /* open scopes of this body (PEP 789): timeouts, and 256 x groups */
 };
 
 typedef enum {

@@ -239,8 +239,9 @@ static int refuse_yield(lua_State *L, agenda_state *state)
   const agenda_frame *frame = state->current;
   if (frame != NULL && frame->co == L && frame->yields != AGENDA_YIELDS_NOT && frame->scopes > 0)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
-                              "cannot yield a value inside a timeout or taskgroup scope of this "
-                              "body: the scope could cancel the consumer");
+                              "cannot yield a value inside an open %s scope of this body: the scope "
+                              "could cancel the consumer",
+                              frame->scopes & 0xff ? "timeout" : "taskgroup");
   if (frame != NULL && frame->co == L && frame->yields != AGENDA_YIELDS_NOT)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
                               "cannot yield here: Lua cannot yield in a gsub or sort callback, a "

@@ -102,16 +102,32 @@ static int l_set_context(lua_State *L)
 /*** Opens or closes a scope in the running body, in which it must not yield values (PEP 789).
 @function scope
 @tparam integer change 1 or -1
+@tparam string kind "timeout" or "taskgroup"
 @treturn boolean false where no body of agenda's runs */
 static int l_scope(lua_State *L)
 {
+  static const char *const kinds[] = {"timeout", "taskgroup", NULL};
   agenda_state *state = agenda_state_here(L);
   lua_Integer change = luaL_checkinteger(L, 1);
+  int kind = luaL_checkoption(L, 2, NULL, kinds);
   bool here = agenda_frame_here(state, L);
-  if (here)
-    state->current->scopes = (uint8_t)(state->current->scopes + change);
+  if (here && !state->current->scopes_exempt)
+    state->current->scopes = (uint16_t)(state->current->scopes + change * (kind == 0 ? 1 : 256));
   lua_pushboolean(L, here);
   return 1;
+}
+
+/*** Lets a generator's body yield inside its scopes: that of a context manager, which ends them in
+its consumer's stead.
+@function exempt
+@tparam generator|async_generator g not yet begun */
+static int l_exempt(lua_State *L)
+{
+  agenda_body *body = agenda_object_test(L, 1, &agenda_asyncgen_kind);
+  if (body == NULL)
+    body = agenda_object_check(L, 1, &agenda_generator_kind);
+  body->frame.scopes_exempt = true;
+  return 0;
 }
 
 /*** A text of the running loop's unfinished tasks, with what each awaits and where.
@@ -145,6 +161,7 @@ static const luaL_Reg functions[] = {
   {"context", l_context},
   {"set_context", l_set_context},
   {"scope", l_scope},
+  {"exempt", l_exempt},
   {"tasks_text", l_tasks_text},
   {"is_debug", l_is_debug},
   {NULL, NULL}
