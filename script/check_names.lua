@@ -1,7 +1,8 @@
 -- Compares what the library exports with its documents: every name of the `agenda` table,
 -- every error class, and every method that the C sources register (the luaL_Reg tables
--- whose names end in `methods`; not metamethods, nor what begins with `_`) must be in docs/reference/ and in
--- types/agenda.lua; and what those two give as `agenda.NAME(` must exist.
+-- whose names end in `methods`; not metamethods, nor what begins with `_`) must be in
+-- docs/reference/ and in types/agenda.lua; and what those two give as `agenda.NAME(` must
+-- exist.
 
 package.path = "script/?.lua;" .. package.path
 local tool = require "lib.tool"

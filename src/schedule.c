@@ -12,20 +12,22 @@ static void *reallocate(lua_State *L, void *block, size_t old_size, size_t size)
   return allocate(ud, block, old_size, size);
 }
 
+/*
+** NB: the memory is a userdata in the registry, not a block of the allocator's: where memory is
+** short Lua drops a finalizer unrun, and a reference that is never given back must not outlive
+** the state.
+*/
 agenda_schedule *agenda_schedule_new(lua_State *L, agenda_state *state)
 {
-  lua_newtable(L);
-  int anchors = luaL_ref(L, LUA_REGISTRYINDEX);
-  agenda_schedule *schedule = reallocate(L, NULL, 0, sizeof *schedule);
-  if (schedule == NULL) {
-    luaL_unref(L, LUA_REGISTRYINDEX, anchors);
-    luaL_error(L, "not enough memory");
-  }
+  agenda_schedule *schedule = lua_newuserdatauv(L, sizeof *schedule, 0);
   memset(schedule, 0, sizeof *schedule);
   schedule->state = state;
   schedule->references = 1;
-  schedule->anchors = anchors;
+  schedule->anchors = LUA_NOREF;
   agenda_list_init(&schedule->tasks);
+  lua_newtable(L);
+  schedule->anchors = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, schedule);
   return schedule;
 }
 
@@ -39,7 +41,8 @@ void agenda_schedule_release(lua_State *L, agenda_schedule *schedule)
   if (schedule == NULL || --schedule->references > 0)
     return;
   agenda_schedule_close(L, schedule);
-  reallocate(L, schedule, sizeof *schedule, 0);
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, schedule);
 }
 
 void agenda_schedule_close(lua_State *L, agenda_schedule *schedule)

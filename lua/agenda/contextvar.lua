@@ -19,7 +19,12 @@ local MISSING, NIL = {}, {}
 
 local function owner()
   local ok, task = pcall(core.current_task)
-  return ok and task or nil
+  if ok then
+    return task
+  end
+  if not errors.RuntimeError:is(task) then
+    error(task, 0)
+  end
 end
 
 local function with(context, variable, value)

@@ -115,7 +115,7 @@ function gather.gather(...)
     outer:set_result(results)
   end
 
-  local function on_done(child)
+  local function take(child)
     pending = pending - 1
     if outer:done() then
       if not child:cancelled() then
@@ -132,6 +132,14 @@ function gather.gather(...)
     end
     if pending == 0 then
       finish()
+    end
+  end
+
+  -- What fails here (for want of memory, say) must not leave the Future pending for ever.
+  local function on_done(child)
+    local ok, err = pcall(take, child)
+    if not ok and not outer:done() then
+      outer:set_exception(err)
     end
   end
 
