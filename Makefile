@@ -38,7 +38,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wun
 CFLAGS   ?= -O2 -g
 # What the sources need whatever CFLAGS says. DEFS is for variants.
 DEFS         ?=
-BASE_CFLAGS  := -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread
+BASE_CFLAGS  := -std=gnu11 -D_GNU_SOURCE -fPIC -fno-plt -fvisibility=hidden -pthread
 ALL_CFLAGS    = $(BASE_CFLAGS) $(WARNINGS) $(LUA_CFLAGS) $(EV_CFLAGS) $(DEFS) $(CFLAGS)
 # NB: liblua is not linked in: lua_* are resolved by the host program, or a
 # second Lua core would live in the process.

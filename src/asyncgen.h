@@ -12,6 +12,7 @@ typedef struct agenda_asyncgen {
   agenda_hosted hosted;
   int memory;   /* in use when the guard was made, kilobytes and bytes mixed: see asyncgen.c */
   bool begun;   /* the hooks were called */
+  uint8_t quiet, skip; /* suspensions without new memory; how many not to look at */
   bool guarded; /* its guard has finalized it already */
   bool dead;    /* its finalizer has run: nothing of it is left to collect */
 } agenda_asyncgen;

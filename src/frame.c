@@ -31,6 +31,9 @@
 
 enum { MAX_NESTING = 16 };
 
+/* So many values fit on any C function's stack beside what the library has there. */
+enum { FEW_VALUES = 8 };
+
 /* What stands below the body's function on a new coroutine's stack. */
 enum { BASE_FUNCTION = 1, BASE_OWNER, BASE_HANDLER, BASE_BODY };
 
@@ -78,7 +81,6 @@ void agenda_frame_init(lua_State *L, agenda_state *state, agenda_frame *frame, i
   lua_pushlightuserdata(co, frame);
   frame->co = co;
   frame->yields = (uint8_t)yields;
-  frame->can_relay = true;
   frame->status = AGENDA_FRAME_CREATED;
 }
 
@@ -170,7 +172,7 @@ static void release(agenda_frame *frame)
 /* Moves outcome values without raising; false if there is no room. */
 static bool move(lua_State *L, agenda_frame *frame, lua_State *where, int n)
 {
-  if (AGENDA_UNLIKELY(n > LUA_MINSTACK / 2 && !lua_checkstack(L, n + LUA_MINSTACK))) {
+  if (AGENDA_UNLIKELY(n > FEW_VALUES && !lua_checkstack(L, n + LUA_MINSTACK))) {
     lua_pop(where, n);
     return false;
   }
@@ -237,7 +239,7 @@ static int give(lua_State *L, agenda_frame *frame, int nargs, bool throw)
     return 0;
   }
   if (nargs > 0) {
-    if (nargs > LUA_MINSTACK / 2 && !lua_checkstack(co, nargs + LUA_MINSTACK))
+    if (nargs > FEW_VALUES && !lua_checkstack(co, nargs + LUA_MINSTACK))
       luaL_error(L, "stack overflow (too many values for a coroutine)");
     lua_xmove(L, co, nargs);
   }
@@ -259,6 +261,21 @@ void agenda_frame_resumed(lua_State *L, agenda_state *state)
 
 /* ----- waiting --------------------------------------------------------------------------------- */
 
+/*
+** Whether each consumer between the frame and its runner's base can yield, for a wait goes out by
+** way of them. Those that have yielded already stand beyond: a runner resumed the frame directly.
+*/
+static bool can_relay(lua_State *L, const agenda_frame *frame)
+{
+  if (!lua_isyieldable(L))
+    return false;
+  for (frame = frame->caller; frame != NULL && frame->status == AGENDA_FRAME_RUNNING;
+       frame = frame->caller)
+    if (!lua_isyieldable(frame->co))
+      return false;
+  return true;
+}
+
 const char *agenda_frame_cannot_wait(lua_State *L, agenda_state *state, bool future)
 {
   agenda_frame *frame = state->current;
@@ -276,7 +293,7 @@ const char *agenda_frame_cannot_wait(lua_State *L, agenda_state *state, bool fut
              "instead of coroutine.wrap, waits pass through it";
     return "agenda does not drive this coroutine; use agenda.run and agenda.spawn";
   }
-  if (!frame->can_relay || !lua_isyieldable(L))
+  if (!can_relay(L, frame))
     return "Lua cannot yield here (in a gsub or sort callback, a metamethod or a finalizer)";
   const agenda_runner *runner = state->runner;
   if (!runner->can_wait)
@@ -428,12 +445,11 @@ int agenda_frame_call(lua_State *L, agenda_frame *frame, int nargs, bool throw,
   frame->receive = receive;
   if (caller == NULL || caller->co != L)
     return drive_foreign(L, frame, nargs, throw);
-  bool can_relay = caller->can_relay && lua_isyieldable(L);
-  nargs = give(L, frame, nargs, throw);
+  if (nargs > 0)
+    nargs = give(L, frame, nargs, throw);
   frame->caller = caller;
-  frame->can_relay = can_relay;
   caller->callee = frame;
-  if (state->nesting >= MAX_NESTING && can_relay) {
+  if (state->nesting >= MAX_NESTING && can_relay(L, caller)) {
     caller->tag = AGENDA_TAG_RELAY;
     state->leaf = frame;
     state->leaf_values = nargs;
@@ -445,12 +461,18 @@ int agenda_frame_call(lua_State *L, agenda_frame *frame, int nargs, bool throw,
     state->nesting++;
     agenda_outcome what = resume(L, frame, nargs, &n);
     state->nesting--;
-    if (AGENDA_LIKELY(is_terminal(what))) {
+    if (AGENDA_LIKELY(what == AGENDA_VALUE && n <= FEW_VALUES)) {
+      frame->caller = NULL;
+      caller->callee = NULL;
+      lua_xmove(frame->co, L, n);
+      return receive(L, frame, what, n);
+    }
+    if (is_terminal(what)) {
       detach(frame);
       agenda_frame_take(L, frame, frame->co, n);
       return receive(L, frame, what, n);
     }
-    if (can_relay) {
+    if (can_relay(L, caller)) {
       caller->tag = AGENDA_TAG_RELAY;
       return lua_yieldk(L, 0, 0, on_delivery);
     }

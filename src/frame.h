@@ -62,7 +62,6 @@ struct agenda_frame {
   uint8_t delivery;         /* agenda_outcome that a callee delivered */
   bool throwing;            /* the next resume raises its argument */
   bool failed;              /* the body ended by an error */
-  bool can_relay;           /* each consumer up to the runner's base can yield */
   bool scopes_exempt;       /* its values go to no loop: a context manager's body */
   uint16_t scopes;          /* open scopes of this body (PEP 789): timeouts, and 256 x groups */
 };

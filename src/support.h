@@ -121,6 +121,16 @@ void *agenda_object_test(lua_State *L, int index, const agenda_kind *kind);
 /* The same, or an argument error. */
 void *agenda_object_check(lua_State *L, int index, const agenda_kind *kind);
 
+/* The same for a class without descendants, on the hottest road: NULL if it is something else. */
+static inline void *agenda_object_quick(lua_State *L, int index, const agenda_kind *kind)
+{
+  agenda_object *object = lua_touserdata(L, index);
+  if (AGENDA_LIKELY(object != NULL && lua_rawlen(L, index) >= sizeof *object &&
+                    object->kind == kind))
+    return object;
+  return NULL;
+}
+
 /* The kind of any object of the library, or NULL for other values. */
 const agenda_kind *agenda_object_kind(lua_State *L, int index);
 
