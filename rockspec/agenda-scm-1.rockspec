@@ -45,6 +45,11 @@ build = {
   install = {
     lua = {
       ["agenda"] = "lua/agenda.lua",
+      ["agenda.contextvar"] = "lua/agenda/contextvar.lua",
+      ["agenda.gather"] = "lua/agenda/gather.lua",
+      ["agenda.inspect"] = "lua/agenda/inspect.lua",
+      ["agenda.iterate"] = "lua/agenda/iterate.lua",
+      ["agenda.run"] = "lua/agenda/run.lua",
     },
     lib = {
       ["agenda.core"] = "build/rock/agenda/core.so",

@@ -45,9 +45,12 @@ for _, path in ipairs(list_files()) do
     if not utf8.len(text) then report:problem("%s: not UTF-8", path) end
     local columns = path:find("^spec/.*%.lua$") and MAX_COLUMNS_OF_SPECS or MAX_COLUMNS
     local number = 0
+    local output = false -- in a block of a document that shows what a program prints
     for line in text:gmatch("([^\n]*)\n") do
       number = number + 1
-      if not makefile and not fixture and line:find("\t", 1, true) then
+      output = path:find("%.md$") ~= nil and
+        (line == "```output" or output and line ~= "```")
+      if not makefile and not fixture and not output and line:find("\t", 1, true) then
         report:problem("%s:%d: a tab", path, number)
       end
       if not fixture and line:find("[ \t]$") then

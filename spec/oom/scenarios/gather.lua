@@ -18,7 +18,7 @@ local reported
 
 local function main()
   agenda.get_running_loop():set_exception_handler(function(_, context)
-    if not errors.ValueError:is(context.exception) then
+    if context.exception == "not enough memory" then
       reported = context.exception
     end
   end)

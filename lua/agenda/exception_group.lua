@@ -1,0 +1,121 @@
+--- What an ExceptionGroup can do, after PEP 654: `split`, and the tree that `tostring` shows.
+--
+-- Both are put into the class, which is the same however often this module is loaded.
+-- @module agenda.errors
+
+local core = require "agenda.core"
+
+local errors = core.errors
+local ExceptionGroup = errors.ExceptionGroup
+
+-- ----- split ---------------------------------------------------------------------------------
+
+local function list_of(group)
+  local list = rawget(group, "errors")
+  return type(list) == "table" and list or {}
+end
+
+-- A group like this one, of other errors; nil for none.
+local function derive(group, list, names)
+  if #list == 0 then
+    return nil
+  end
+  local fields = {}
+  for key, value in pairs(group) do
+    fields[key] = value
+  end
+  fields.errors, fields.tasks = list, group.tasks and names or nil
+  fields.traceback = group.traceback
+  return group.class(group.message, fields)
+end
+
+local function add(list, names, err, name)
+  local n = #list + 1
+  list[n], names[n] = err, name or false
+end
+
+local function split(group, matches)
+  if matches(group) then
+    return group, nil
+  end
+  local match, match_names, rest, rest_names = {}, {}, {}, {}
+  local names = group.tasks or {}
+  for i, err in ipairs(list_of(group)) do
+    local yes, no
+    if ExceptionGroup:is(err) then
+      yes, no = split(err, matches)
+      if yes ~= nil then add(match, match_names, yes, names[i]) end
+      if no ~= nil then add(rest, rest_names, no, names[i]) end
+    elseif matches(err) then
+      add(match, match_names, err, names[i])
+    else
+      add(rest, rest_names, err, names[i])
+    end
+  end
+  return derive(group, match, match_names), derive(group, rest, rest_names)
+end
+
+local function is_class(x)
+  local metatable = type(x) == "table" and getmetatable(x)
+  return type(metatable) == "table" and metatable.__name == "agenda.error_class"
+end
+
+--- Two groups: of the errors that are of a class, and of the others. Nested groups keep their
+-- shape. As in PEP 654.
+-- @function ExceptionGroup:split
+-- @tparam errorclass|function class a class, or a function that says of each error whether it
+-- belongs to the first group
+-- @treturn ?ExceptionGroup nil if it would be empty; the group itself if that is of the class
+-- @treturn ?ExceptionGroup nil if it would be empty
+function ExceptionGroup.split(group, class)
+  if not ExceptionGroup:is(group) then
+    error(("bad argument #1 to 'split' (ExceptionGroup expected, got %s)"):format(type(group)), 2)
+  end
+  local matches = class
+  if is_class(class) then
+    function matches(err) return class:is(err) end
+  elseif type(class) ~= "function" then
+    error(("bad argument #2 to 'split' (error class expected, got %s)"):format(type(class)), 2)
+  end
+  return split(group, matches)
+end
+
+-- ----- tostring ------------------------------------------------------------------------------
+
+local function heading(group)
+  local n = #list_of(group)
+  local message = rawget(group, "message")
+  return ("%s%s (%d %s)"):format(group.name, message ~= nil and ": " .. tostring(message) or "", n,
+    n == 1 and "error" or "errors")
+end
+
+local function add_lines(lines, group, indent, outer)
+  if outer[group] then
+    lines[#lines] = lines[#lines] .. " ..."
+    return
+  end
+  outer[group] = true
+  local names, list = rawget(group, "tasks") or {}, list_of(group)
+  for i, err in ipairs(list) do
+    local last = i == #list
+    local inner = indent .. (last and "   " or "|  ")
+    local is_group = ExceptionGroup:is(err)
+    local text = is_group and heading(err) or tostring(err)
+    local name = names[i] and names[i] .. ": " or ""
+    lines[#lines + 1] = indent .. "+- " .. name .. text:gsub("\n", "\n" .. inner)
+    if is_group then
+      add_lines(lines, err, inner, outer)
+    end
+  end
+  outer[group] = nil
+end
+
+local function tree(group)
+  local lines = {heading(group)}
+  add_lines(lines, group, "", {})
+  return table.concat(lines, "\n")
+end
+
+getmetatable(ExceptionGroup("", {errors = {""}})).__tostring = tree
+
+return {}

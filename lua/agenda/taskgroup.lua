@@ -1,0 +1,286 @@
+--- Task groups: `taskgroup` and `with_taskgroup`, after asyncio.
+--
+-- The first failure aborts the group: the other tasks are cancelled, and the block with them, by a
+-- request to its task that is taken back when all have ended.
+-- @module agenda.taskgroup
+
+local core = require "agenda.core"
+
+local errors = core.errors
+local CancelledError, RuntimeError = errors.CancelledError, errors.RuntimeError
+local await, spawn, current_task, scope = core.await, core.spawn, core.current_task, core.scope
+
+local MESSAGE = "unhandled errors in a task group"
+
+local TaskGroup = {}
+TaskGroup.__index = TaskGroup
+TaskGroup.__name = "agenda.taskgroup"
+TaskGroup.__agenda_type = "taskgroup"
+
+local function is_interrupt(err)
+  return errors.KeyboardInterrupt:is(err)
+end
+
+local function status_of(self)
+  if self._closed then
+    return "finished"
+  end
+  return self._aborting and "cancelling" or self._exiting and "exiting" or "active"
+end
+
+function TaskGroup.__tostring(self)
+  return ("<taskgroup %s tasks=%d at %p>"):format(status_of(self), self._count, self)
+end
+
+-- ----- aborting ------------------------------------------------------------------------------
+
+-- NB: in the order of their spawning, not in that of `pairs`: the cleanups run in it.
+local function abort(self, message)
+  self._aborting = true
+  local tasks, left = self._tasks, {}
+  for task in pairs(tasks) do
+    left[#left + 1] = task
+  end
+  table.sort(left, function(a, b) return tasks[a] < tasks[b] end)
+  for _, task in ipairs(left) do
+    task:cancel(message)
+  end
+end
+
+-- Once it is leaving, the block waits for the tasks alone and needs no request.
+local function cancel_block(self, message)
+  if not self._exiting and not self._requested then
+    self._requested = true
+    self._parent:cancel(message)
+  end
+end
+
+local function add_error(self, err, name)
+  local n = #self._errors + 1
+  self._errors[n], self._names[n] = err, name
+  if self._interrupt == nil and is_interrupt(err) then
+    self._interrupt = err
+  end
+end
+
+local function on_failure(self, task, err)
+  add_error(self, err, task:get_name())
+  if self._parent:done() then
+    core.warn(("%s has failed, but the task that made its group is done"):format(tostring(task)),
+      {task = task, exception = err})
+  elseif not self._aborting then
+    abort(self)
+    cancel_block(self)
+  end
+end
+
+local function make_on_done(self)
+  local tasks = self._tasks
+  return function(task)
+    tasks[task] = nil
+    self._count = self._count - 1
+    if self._count == 0 then
+      local waiter = self._waiter
+      if waiter and not waiter:done() then
+        waiter:set_result()
+      end
+    end
+    if not task:cancelled() then
+      local err = task:exception()
+      if err ~= nil then
+        on_failure(self, task, err)
+      end
+    end
+  end
+end
+
+-- ----- what a group can do -------------------------------------------------------------------
+
+--- Starts a task in the group; it first runs in the next turn.
+-- @function taskgroup:spawn
+-- @tparam function|awaitable f
+-- @param ... arguments of the function
+-- @treturn task
+-- @raise RuntimeError if the group is finished or shutting down; TypeError for what is neither
+function TaskGroup:spawn(f, ...)
+  if self._closed or self._aborting or self._exiting and self._count == 0 then
+    if core.type(f) == "coroutine" then
+      f:close()
+    end
+    error(RuntimeError(("%s is %s"):format(tostring(self),
+      self._aborting and not self._closed and "shutting down" or "finished")), 0)
+  end
+  local task = spawn(f, ...)
+  local sequence = self._sequence + 1
+  self._sequence, self._count = sequence, self._count + 1
+  self._tasks[task] = sequence
+  local on_done = self._on_done
+  if not on_done then
+    on_done = make_on_done(self)
+    self._on_done = on_done
+  end
+  task:add_done_callback(on_done)
+  return task
+end
+
+TaskGroup.create_task = TaskGroup.spawn
+
+--- Cancels the tasks of the group and its block; what fails meanwhile is still raised. Without
+-- failures `with_taskgroup` then ends without an error, and so does a block that has come to its
+-- end; a CancelledError that the block has got is not stopped by a `<close>`. Of a group that is
+-- aborting or finished: no effect.
+-- @function taskgroup:cancel
+-- @tparam[opt] any message of the CancelledErrors
+function TaskGroup:cancel(message)
+  if not self._closed and not self._aborting then
+    abort(self, message)
+    cancel_block(self, message)
+  end
+end
+
+-- ----- leaving -------------------------------------------------------------------------------
+
+-- Waits until all tasks are done. The first cancellation of the block meanwhile cancels them.
+local function join(self)
+  local cancelled
+  while self._count > 0 do
+    self._waiter = self._loop:create_future()
+    local ok, err = pcall(await, self._waiter)
+    self._waiter = nil
+    if not ok then
+      if not CancelledError:is(err) then
+        error(err, 0)
+      end
+      if not self._aborting then
+        cancelled = err
+        abort(self, err.message)
+      end
+    end
+  end
+  return cancelled
+end
+
+local function raise_group(self, cancelled)
+  local parent = self._parent
+  -- A cancellation from outside is not lost in the group: the next await raises it.
+  if parent:cancelling() > 0 and current_task() == parent then
+    parent:uncancel()
+    parent:cancel(cancelled and cancelled.message)
+  end
+  error(errors.ExceptionGroup(MESSAGE, {errors = self._errors, tasks = self._names}), 0)
+end
+
+--- Waits for the tasks of the group; an error of the block's cancels them first.
+-- @treturn boolean true if the error is the group's own cancellation, which nobody needs to see
+local function leave(self, err)
+  if self._closed then
+    return false
+  end
+  if self._in_body then
+    self._in_body = false
+    scope(-1, "taskgroup")
+  end
+  self._exiting = true
+  local is_passing = CancelledError:is(err) or errors.GeneratorExit:is(err)
+  if err ~= nil and not self._aborting then
+    abort(self)
+  end
+  local cancelled = join(self)
+  self._closed = true
+  if is_passing then
+    cancelled = cancelled or err
+  end
+  local own = false
+  if self._requested then
+    own = self._parent:uncancel() <= self._cancelling
+  end
+  local interrupt = is_interrupt(err) and err or self._interrupt
+  if interrupt then
+    error(interrupt, 0)
+  end
+  if err ~= nil and not is_passing then
+    add_error(self, err, false)
+  end
+  if #self._errors > 0 then
+    raise_group(self, cancelled)
+  end
+  if cancelled and own and CancelledError:is(cancelled) then
+    return true
+  end
+  if cancelled and not rawequal(cancelled, err) then
+    error(cancelled, 0)
+  end
+  return false
+end
+
+function TaskGroup.__close(self, err)
+  self._absorbed = leave(self, err) and err or nil
+end
+
+function TaskGroup.__aenter(self)
+  return self
+end
+
+TaskGroup.__aexit = leave
+
+-- ----- the public functions ------------------------------------------------------------------
+
+local taskgroup = {}
+
+--- A group of tasks that ends with its block: `local tg <close> = agenda.taskgroup()`. The end of
+-- the block waits for them. The first failure cancels the others and the block; so does leaving
+-- the block by an error. As in asyncio. Awaits at the end of the block if there are tasks left.
+-- @function taskgroup
+-- @treturn taskgroup with the methods `spawn` and `cancel`
+-- @raise RuntimeError outside a task. At the end of the block: ExceptionGroup of all failures, the
+-- block's own error among them, even of one; KeyboardInterrupt as it is; CancelledError if the
+-- task was cancelled from outside and nothing failed
+function taskgroup.taskgroup()
+  local loop = core.get_running_loop()
+  local parent = current_task()
+  if not parent then
+    error(RuntimeError("a task group must be made inside a task"), 0)
+  end
+  return setmetatable({
+    _parent = parent,
+    _loop = loop,
+    _cancelling = parent:cancelling(),
+    _tasks = {},
+    _count = 0,
+    _sequence = 0,
+    _errors = {},
+    _names = {},
+    _in_body = scope(1, "taskgroup"),
+  }, TaskGroup)
+end
+
+local function call_within(self, f)
+  local _ <close> = self
+  return f(self)
+end
+
+local function absorb(self, ok, ...)
+  if ok then
+    return ...
+  end
+  local err = ...
+  if self._absorbed == nil or not rawequal(self._absorbed, err) then
+    error(err, 0)
+  end
+end
+
+--- Calls f with a task group and waits for the group's tasks. Awaits if there are any, or f does.
+-- @function with_taskgroup
+-- @tparam function f called with the group
+-- @return f's results; nothing if `tg:cancel()` cut f short
+-- @raise as `taskgroup` at the end of the block
+function taskgroup.with_taskgroup(f)
+  local metatable = type(f) ~= "function" and getmetatable(f)
+  if type(f) ~= "function" and not (type(metatable) == "table" and metatable.__call) then
+    error(("bad argument #1 to 'with_taskgroup' (function expected, got %s)"):format(type(f)), 2)
+  end
+  local self = taskgroup.taskgroup()
+  return absorb(self, pcall(call_within, self, f))
+end
+
+return taskgroup
