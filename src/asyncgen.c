@@ -43,14 +43,15 @@ static agenda_asyncgen *of_frame(agenda_frame *frame)
   return AGENDA_LIST_OWNER(frame, agenda_asyncgen, body.frame);
 }
 
-/* ----- the guard -----------------------------------------------------------------------------
+/* ----- the guard --------------------------------------------------------------------------
 
 ** Lua finalizes younger objects first, so a file that the body opened would be closed before the
 ** generator could run the cleanup that needs it. The guard is an object that only the generator
 ** holds, made at a suspension: younger than what the body had opened by then, it is finalized
 ** first, and finalizes the generator. A new one is needed only when something may have been
-** opened since, and that takes memory. A body that has not taken any in a long row of suspensions
-** is looked at less often, since looking costs as much as a tenth of a value.
+** opened since, and that takes memory. Looking at both halves of Lua's count of it costs a tenth of
+** a value; so where a long row of suspensions took none, the bytes alone are compared, and the
+** kilobytes at every sixteenth.
 */
 
 enum { QUIET = 64, SKIP = 15 };
@@ -59,11 +60,7 @@ static const agenda_kind guard_kind = {"guard", "agenda.guard", NULL, NULL, fals
 
 static int l_asyncgen_gc(lua_State *L);
 
-static int memory_in_use(lua_State *L)
-{
-  return (int)((unsigned)lua_gc(L, LUA_GCCOUNT) << 10 | (unsigned)lua_gc(L, LUA_GCCOUNTB));
-}
-
+/* Finalizes its generator, unless that has a younger guard. */
 static int l_guard_gc(lua_State *L)
 {
   if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA)
@@ -75,7 +72,7 @@ static int l_guard_gc(lua_State *L)
   lua_settop(L, 2);
   lua_pushnil(L);
   lua_setiuservalue(L, 2, AGENDA_ASYNCGEN_GUARD);
-  generator->memory = 0;
+  generator->kilobytes = 0; /* a new one at the next suspension */
   lua_remove(L, 1);
   l_asyncgen_gc(L);
   generator->guarded = true;
@@ -85,27 +82,30 @@ static int l_guard_gc(lua_State *L)
 /* Called when the generator at `index` was suspended by a value-yield. [-0, +0, may raise] */
 void agenda_asyncgen_guard(lua_State *L, agenda_asyncgen *generator, int index)
 {
-  if (AGENDA_LIKELY(generator->skip > 0)) {
+  unsigned bytes = (unsigned)lua_gc(L, LUA_GCCOUNTB);
+  if (AGENDA_LIKELY(generator->bytes == bytes && generator->skip > 0)) {
     generator->skip--;
     return;
   }
-  if (generator->memory == memory_in_use(L)) {
+  unsigned kilobytes = (unsigned)lua_gc(L, LUA_GCCOUNT);
+  if (generator->bytes == bytes && generator->kilobytes == kilobytes) {
     if (generator->quiet < QUIET)
       generator->quiet++;
     else
       generator->skip = SKIP;
     return;
   }
-  generator->quiet = 0;
+  generator->quiet = generator->skip = 0;
   luaL_checkstack(L, 6, "guard");
   agenda_object_new(L, generator->body.object.state, &guard_kind, sizeof(agenda_object), 1);
   lua_pushvalue(L, index);
   lua_setiuservalue(L, -2, 1);
   lua_setiuservalue(L, index, AGENDA_ASYNCGEN_GUARD);
-  generator->memory = memory_in_use(L);
+  generator->bytes = (unsigned)lua_gc(L, LUA_GCCOUNTB);
+  generator->kilobytes = (unsigned)lua_gc(L, LUA_GCCOUNT);
 }
 
-/* ----- what consumers make of an outcome ------------------------------------------------------ */
+/* ----- what consumers make of an outcome ----------------------------------------------- */
 
 /* A body that returned values, or raised: the errors that PEP 525 makes of it. */
 static int raise_end(lua_State *L, agenda_outcome what, int n)
@@ -160,7 +160,7 @@ int agenda_asyncgen_receive_close(lua_State *L, agenda_frame *frame, agenda_outc
   return 0;
 }
 
-/* ----- iteration -------------------------------------------------------------------------------- */
+/* ----- iteration ----------------------------------------------------------------------- */
 
 /* Calls the hooks before the first step; the generator keeps the finalizer in force now. */
 void agenda_asyncgen_begin(lua_State *L, agenda_asyncgen *generator, int index)
@@ -249,7 +249,7 @@ static int l_asyncgen_aclose(lua_State *L)
   return 1;
 }
 
-/* ----- closing ------------------------------------------------------------------------------------ */
+/* ----- closing ------------------------------------------------------------------------- */
 
 static bool is_no_wait_error(lua_State *L)
 {
@@ -319,7 +319,7 @@ static int l_asyncgen_close(lua_State *L)
   }
 }
 
-/* ----- the collector -------------------------------------------------------------------------------- */
+/* ----- the collector ------------------------------------------------------------------- */
 
 static void report_collected(lua_State *L)
 {
@@ -362,6 +362,7 @@ static void close_collected(lua_State *L, agenda_asyncgen *generator)
   agenda_body_warn(L, message, "asyncgen");
 }
 
+/* To the host, the finalizer, or GeneratorExit at once: see the top of the file. */
 static int l_asyncgen_gc(lua_State *L)
 {
   agenda_asyncgen *generator = agenda_object_test(L, 1, &agenda_asyncgen_kind);
@@ -405,7 +406,7 @@ static int l_asyncgen_gc(lua_State *L)
   return 0;
 }
 
-/* ----- fields and class ------------------------------------------------------------------------------- */
+/* ----- fields and class ---------------------------------------------------------------- */
 
 static int l_asyncgen_index(lua_State *L)
 {
@@ -430,11 +431,13 @@ static int l_asyncgen_index(lua_State *L)
   return 1;
 }
 
+/* Only the names can be assigned. */
 static int l_asyncgen_newindex(lua_State *L)
 {
   return agenda_body_assign(L, &check_asyncgen(L, 1)->body, true);
 }
 
+/* <async_generator name at 0x...> */
 static int l_asyncgen_tostring(lua_State *L)
 {
   return agenda_body_tostring(L, &check_asyncgen(L, 1)->body);

@@ -10,9 +10,9 @@
 typedef struct agenda_asyncgen {
   agenda_body body;
   agenda_hosted hosted;
-  int memory;   /* in use when the guard was made, kilobytes and bytes mixed: see asyncgen.c */
+  unsigned kilobytes, bytes; /* memory in use when the guard was made: see asyncgen.c */
   bool begun;   /* the hooks were called */
-  uint8_t quiet, skip; /* suspensions without new memory; how many not to look at */
+  uint8_t quiet, skip; /* suspensions without new memory; how many to look at in brief */
   bool guarded; /* its guard has finalized it already */
   bool dead;    /* its finalizer has run: nothing of it is left to collect */
 } agenda_asyncgen;

@@ -174,7 +174,7 @@ int agenda_asyncgen_call_throw(lua_State *L)
   return agenda_frame_call(L, frame, 1, true, receive_of(call));
 }
 
-/* ----- by hand -------------------------------------------------------------------------------------- */
+/* ----- by hand ------------------------------------------------------------------------- */
 
 /* The end of a step by hand: waits come out as values, the end as StopIteration. */
 static int finish_step(lua_State *L, agenda_asyncgen_call *call, agenda_outcome what, int n)
@@ -284,6 +284,7 @@ static int l_call_await(lua_State *L)
   return await_call(L);
 }
 
+/* <async_generator_asend anext of name at 0x...> */
 static int l_call_tostring(lua_State *L)
 {
   agenda_asyncgen_call *call = check_call(L);

@@ -7,7 +7,7 @@
 
 #include "errors.h"
 
-/* ----- making ------------------------------------------------------------------------------- */
+/* ----- making -------------------------------------------------------------------------- */
 
 /*
 ** The made function's upvalues: state, definition, metatable. What was made is remembered, weakly,
@@ -68,7 +68,7 @@ void *agenda_body_new(lua_State *L, const agenda_kind *kind, size_t size, int sl
   return body;
 }
 
-/* ----- names and fields ---------------------------------------------------------------------- */
+/* ----- names and fields ---------------------------------------------------------------- */
 
 int agenda_body_push_extra(lua_State *L, int index, int key)
 {
@@ -178,7 +178,7 @@ void agenda_body_push_awaited(lua_State *L, const agenda_frame *frame)
   }
 }
 
-/* ----- driving ---------------------------------------------------------------------------------- */
+/* ----- driving ------------------------------------------------------------------------- */
 
 bool agenda_body_abandoned(lua_State *L, const agenda_frame *frame)
 {
@@ -218,7 +218,7 @@ bool agenda_body_any_value(lua_State *L, int n)
   return false;
 }
 
-/* ----- the collector -------------------------------------------------------------------------------- */
+/* ----- the collector ------------------------------------------------------------------- */
 
 void agenda_body_rearm(lua_State *L)
 {

@@ -38,7 +38,7 @@ void agenda_coroutine_check_unused(lua_State *L, const agenda_coroutine *corouti
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "coroutine is being awaited already");
 }
 
-/* ----- awaiting ----------------------------------------------------------------------------- */
+/* ----- awaiting ------------------------------------------------------------------------ */
 
 static int receive_await(lua_State *L, agenda_frame *frame, agenda_outcome what, int n)
 {
@@ -56,7 +56,7 @@ static int await_coroutine(lua_State *L)
   return agenda_frame_call(L, &coroutine->body.frame, 0, false, receive_await);
 }
 
-/* ----- driving by hand ------------------------------------------------------------------------ */
+/* ----- driving by hand ----------------------------------------------------------------- */
 
 static int finish_step(lua_State *L, agenda_outcome what, int n)
 {
@@ -84,7 +84,8 @@ static void check_can_drive(lua_State *L, const agenda_coroutine *coroutine)
 @function coroutine:send
 @param ... what the wait gives; nothing but nil at the start
 @return what it is blocked on: a pending Future, or the values of `suspend`
-@raise StopIteration at the end (`value`, `values`); TypeError, ValueError, RuntimeError for misuse */
+@raise StopIteration at the end (`value`, `values`); TypeError, ValueError or
+RuntimeError for misuse */
 static int l_coroutine_send(lua_State *L)
 {
   agenda_coroutine *coroutine = check_coroutine(L, 1);
@@ -171,7 +172,7 @@ static int l_coroutine_await(lua_State *L)
   return await_coroutine(L);
 }
 
-/* ----- the collector ------------------------------------------------------------------------------ */
+/* ----- the collector ------------------------------------------------------------------- */
 
 static void warn_never_awaited(lua_State *L)
 {
@@ -188,6 +189,7 @@ static void warn_never_awaited(lua_State *L)
   agenda_warn(L, message);
 }
 
+/* Never awaited: a warning. Suspended: GeneratorExit, so that its cleanup runs. */
 static int l_coroutine_gc(lua_State *L)
 {
   agenda_coroutine *coroutine = agenda_object_test(L, 1, &agenda_coroutine_kind);
@@ -226,7 +228,7 @@ static int l_coroutine_gc(lua_State *L)
   return 0;
 }
 
-/* ----- fields and class ----------------------------------------------------------------------------- */
+/* ----- fields and class ---------------------------------------------------------------- */
 
 static int l_coroutine_index(lua_State *L)
 {
@@ -243,11 +245,13 @@ static int l_coroutine_index(lua_State *L)
   return 0;
 }
 
+/* Only the name can be assigned. */
 static int l_coroutine_newindex(lua_State *L)
 {
   return agenda_body_assign(L, &check_coroutine(L, 1)->body, false);
 }
 
+/* <coroutine name at 0x...> */
 static int l_coroutine_tostring(lua_State *L)
 {
   return agenda_body_tostring(L, &check_coroutine(L, 1)->body);

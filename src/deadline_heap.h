@@ -28,7 +28,8 @@ typedef struct agenda_deadline_heap {
 
 void agenda_deadline_heap_free(lua_State *L, agenda_deadline_heap *heap);
 
-/* Inserts; `deadline->when` is set and must not be NaN. [may raise memory error, changing nothing] */
+/* Inserts; `deadline->when` is set and must not be NaN. [may raise a memory error, and then has
+** changed nothing] */
 void agenda_deadline_heap_insert(lua_State *L, agenda_deadline_heap *heap,
                                  agenda_deadline *deadline);
 

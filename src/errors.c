@@ -14,6 +14,9 @@
 /* Private keys of an instance's metatable and of a class. */
 static const char CLASS_KEY, METATABLE_KEY;
 
+/* Key of `agenda.errors` in the list of classes. */
+static const char PUBLIC[] = "errors";
+
 static const struct {
   const char *name;
   int parent; /* agenda_error_class, or -1 */
@@ -76,7 +79,7 @@ static bool descends(lua_State *L, const void *ancestor)
   return found;
 }
 
-/* ----- making and testing errors from C --------------------------------------------------- */
+/* ----- making and testing errors from C ------------------------------------------------ */
 
 static void push_builtin(lua_State *L, agenda_error_class which)
 {
@@ -419,7 +422,7 @@ void agenda_error_push_trace(lua_State *L, int index)
   lua_remove(L, trace);
 }
 
-/* ----- what Lua sees ---------------------------------------------------------------------- */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 /*** An error object of this class.
 @function errors.X
@@ -475,6 +478,7 @@ static int l_class_is(lua_State *L)
   return 1;
 }
 
+/* <error class Name> */
 static int l_class_tostring(lua_State *L)
 {
   if (!is_class(L, 1))
@@ -500,6 +504,7 @@ static int l_class_index(lua_State *L)
   }
 }
 
+/* `class`, `traceback`, then what the class and its ancestors hold. */
 static int l_instance_index(lua_State *L)
 {
   lua_settop(L, 2);
@@ -519,6 +524,7 @@ static int l_instance_index(lua_State *L)
   return 1;
 }
 
+/* "Name: message", or "Name". */
 static int l_instance_tostring(lua_State *L)
 {
   if (!push_class(L, 1)) {
@@ -668,14 +674,18 @@ static void make_classes(lua_State *L)
 {
   agenda_state *state = agenda_state_get(L);
   lua_newtable(L);
+  int list = lua_gettop(L);
+  lua_pushvalue(L, list);
+  agenda_slot_set_slow(L, AGENDA_SLOT_ERRORS);
+  lua_newtable(L);
   int errors = lua_gettop(L);
   lua_pushvalue(L, errors);
-  agenda_slot_set_slow(L, AGENDA_SLOT_ERRORS);
+  lua_setfield(L, list, PUBLIC);
   for (int i = 0; i < AGENDA_ERROR_COUNT; i++) {
     lua_settop(L, errors);
     lua_pushstring(L, builtin[i].name);
     if (builtin[i].parent >= 0)
-      lua_rawgeti(L, errors, builtin[i].parent + 1);
+      lua_rawgeti(L, list, builtin[i].parent + 1);
     push_new_class(L, errors + 1, builtin[i].parent >= 0 ? errors + 2 : 0);
     if (i == AGENDA_BASE_ERROR)
       agenda_functions_register(L, base_methods);
@@ -685,11 +695,11 @@ static void make_classes(lua_State *L)
     lua_pop(L, 1);
     lua_pushvalue(L, -1);
     lua_setfield(L, errors, builtin[i].name);
-    lua_rawseti(L, errors, i + 1);
+    lua_rawseti(L, list, i + 1);
   }
   lua_settop(L, errors);
   agenda_functions_register(L, class_functions);
-  lua_pop(L, 1);
+  lua_pop(L, 2);
 }
 
 void agenda_open_errors(lua_State *L)
@@ -698,6 +708,8 @@ void agenda_open_errors(lua_State *L)
     make_classes(L);
   lua_pop(L, 1);
   agenda_slot_push_slow(L, AGENDA_SLOT_ERRORS);
-  lua_setfield(L, -2, "errors");
+  lua_getfield(L, -1, PUBLIC);
+  lua_setfield(L, -3, "errors");
+  lua_pop(L, 1);
   agenda_functions_register(L, functions);
 }

@@ -21,7 +21,7 @@ typedef struct fd_watch {
 /* Not a kind of handle: cancel() would leave the descriptor watched. */
 static const agenda_kind fd_watch_kind = {.name = "fd_watch", .metatable = "agenda.fd_watch"};
 
-/* ----- state ----------------------------------------------------------------------------- */
+/* ----- state --------------------------------------------------------------------------- */
 
 /* The key in the loop's table of watchers. */
 static lua_Integer key_of(int fd, int direction)
@@ -57,7 +57,7 @@ static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
   agenda_handle_cancel(L, &self->handle);
 }
 
-/* ----- verbs ----------------------------------------------------------------------------- */
+/* ----- verbs --------------------------------------------------------------------------- */
 
 int agenda_fd_check(lua_State *L, int index)
 {
@@ -123,7 +123,7 @@ static int take_off(lua_State *L, int direction)
   return 1;
 }
 
-/* ----- what Lua sees --------------------------------------------------------------------- */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 /*** Calls a function in each turn in which a descriptor can be read, or is at its end. Takes the
 place of an earlier reader of the same descriptor. As in asyncio.

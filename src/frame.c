@@ -37,7 +37,7 @@ enum { FEW_VALUES = 8 };
 /* What stands below the body's function on a new coroutine's stack. */
 enum { BASE_FUNCTION = 1, BASE_OWNER, BASE_HANDLER, BASE_BODY };
 
-/* ----- the base of each coroutine ---------------------------------------------------------- */
+/* ----- the base of each coroutine ------------------------------------------------------ */
 
 /*
 ** Gives back the owner and the results: agenda_frame_take finds the owner below them and lets
@@ -92,7 +92,7 @@ void agenda_frame_add_argument(lua_State *L, agenda_frame *frame)
   lua_pushlightuserdata(frame->co, frame);
 }
 
-/* ----- resuming ----------------------------------------------------------------------------- */
+/* ----- resuming ------------------------------------------------------------------------ */
 
 /*
 ** NB: lua_resume may refuse without running anything (the C stack is used up, or somebody else
@@ -203,7 +203,7 @@ void agenda_frame_drop(lua_State *L, agenda_frame *frame)
     agenda_compat_closethread(co, L);
 }
 
-/* ----- throwing ------------------------------------------------------------------------------ */
+/* ----- throwing ------------------------------------------------------------------------ */
 
 /*
 ** In a bare coroutine.yield there is no continuation of ours to raise an error. This hook raises
@@ -259,7 +259,7 @@ void agenda_frame_resumed(lua_State *L, agenda_state *state)
   }
 }
 
-/* ----- waiting --------------------------------------------------------------------------------- */
+/* ----- waiting ------------------------------------------------------------------------- */
 
 /*
 ** Whether each consumer between the frame and its runner's base can yield, for a wait goes out by
@@ -320,7 +320,7 @@ int agenda_frame_wait(lua_State *L, agenda_state *state, int n, lua_KContext ctx
   return lua_yieldk(L, n, ctx, k);
 }
 
-/* ----- runners ----------------------------------------------------------------------------------- */
+/* ----- runners ------------------------------------------------------------------------- */
 
 /* Undoes the link between a callee and the frame that waits on it. */
 static void detach(agenda_frame *frame)
@@ -487,7 +487,7 @@ int agenda_frame_call(lua_State *L, agenda_frame *frame, int nargs, bool throw,
   }
 }
 
-/* ----- closing at once ---------------------------------------------------------------------------- */
+/* ----- closing at once ----------------------------------------------------------------- */
 
 agenda_outcome agenda_frame_close_now(lua_State *L, agenda_frame *frame, int *n)
 {
@@ -502,7 +502,7 @@ agenda_outcome agenda_frame_close_now(lua_State *L, agenda_frame *frame, int *n)
   return what;
 }
 
-/* ----- introspection ------------------------------------------------------------------------------ */
+/* ----- introspection ------------------------------------------------------------------- */
 
 /* The level of the body's function: the outermost but the base. -1 if there is none. */
 static int body_level(lua_State *co)
@@ -568,7 +568,7 @@ void agenda_frame_push_stack(lua_State *L, const agenda_frame *frame)
   }
 }
 
-/* ----- suspend ---------------------------------------------------------------------------------------- */
+/* ----- suspend ------------------------------------------------------------------------- */
 
 static int after_suspend(lua_State *L, int status, lua_KContext context)
 {

@@ -69,7 +69,7 @@ void agenda_future_set_extra(lua_State *L, int index, int key)
   lua_pop(L, 1);
 }
 
-/* ----- who waits ------------------------------------------------------------------------------- */
+/* ----- who waits ----------------------------------------------------------------------- */
 
 /* Adds the entry on the top to the pending future at `index`. [-1, +0, may raise] */
 static void add_entry(lua_State *L, int index)
@@ -173,7 +173,7 @@ static void finish(lua_State *L, int index, agenda_future_status status)
   lua_pop(L, 1);
 }
 
-/* ----- being done --------------------------------------------------------------------------------- */
+/* ----- being done ---------------------------------------------------------------------- */
 
 bool agenda_future_resolve(lua_State *L, int index, int n)
 {
@@ -287,7 +287,7 @@ int agenda_future_result(lua_State *L, int index)
   }
 }
 
-/* ----- awaiting --------------------------------------------------------------------------------------- */
+/* ----- awaiting ------------------------------------------------------------------------ */
 
 static int after_await(lua_State *L, int status, lua_KContext context)
 {
@@ -318,7 +318,7 @@ int agenda_future_await(lua_State *L)
   return agenda_frame_wait(L, state, 0, 0, after_await);
 }
 
-/* ----- what Lua sees ------------------------------------------------------------------------------------ */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 /*** Whether the future is done: it has a result, an error, or was cancelled.
 @function future:done
@@ -394,7 +394,8 @@ static int l_set_result(lua_State *L)
 {
   agenda_future *future = check_future(L);
   if (future->object.kind == &agenda_task_kind)
-    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Task does not support set_result operation");
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                              "Task does not support set_result operation");
   if (future->status != AGENDA_FUTURE_PENDING)
     return raise_not_pending(L);
   agenda_future_resolve(L, 1, lua_gettop(L) - 1);
@@ -539,6 +540,7 @@ static int l_await(lua_State *L)
   return agenda_future_await(L);
 }
 
+/* <future pending at 0x...> */
 static int l_tostring(lua_State *L)
 {
   static const char *const names[] = {"pending", "finished", "failed", "cancelled"};
@@ -546,7 +548,7 @@ static int l_tostring(lua_State *L)
   return agenda_push_description(L, &future->object, names[future->status]);
 }
 
-/* ----- the collector ---------------------------------------------------------------------------------------- */
+/* ----- the collector ------------------------------------------------------------------- */
 
 /* A warning about a future goes to its own loop, whether that runs or not, unless it is closed. */
 void agenda_future_report(lua_State *L, agenda_schedule *schedule, const char *message)
@@ -582,6 +584,7 @@ void agenda_future_collect(lua_State *L, agenda_future *future, const char *mess
   agenda_schedule_release(L, schedule);
 }
 
+/* Reports an error that nobody took. */
 static int l_gc(lua_State *L)
 {
   agenda_future *future = agenda_object_test(L, 1, &agenda_future_kind);

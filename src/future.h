@@ -55,7 +55,8 @@ bool agenda_future_cancel_now(lua_State *L, int index);
 /* future:cancel(message on the top or nil), a task's included. [-1, +0, may raise] */
 bool agenda_future_cancel(lua_State *L, int index);
 
-/* Pushes the result values, or raises the error, of a done future at `index`. [-0, +n, may raise] */
+/* Pushes the result values, or raises the error, of a done future at `index`.
+** [-0, +n, may raise] */
 int agenda_future_result(lua_State *L, int index);
 
 /* Awaits the future at stack index 1 of the running C function, which has nothing else on its
@@ -82,7 +83,8 @@ void agenda_future_collect(lua_State *L, agenda_future *future, const char *mess
 /* Reports the context table on the top to the schedule's loop, or as a warning. [-1, +0] */
 void agenda_future_report(lua_State *L, agenda_schedule *schedule, const char *message);
 
-/* Calls the function on the top with the future at `index` as soon as it is done. [-1, +0, may raise] */
+/* Calls the function on the top with the future at `index` as soon as it is done.
+** [-1, +0, may raise] */
 void agenda_future_add_callback(lua_State *L, int index);
 
 void agenda_open_future(lua_State *L);

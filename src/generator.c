@@ -32,7 +32,7 @@ static bool is_executing(const agenda_frame *frame)
   return frame->status == AGENDA_FRAME_RUNNING || frame->status == AGENDA_FRAME_WAITING;
 }
 
-/* ----- what consumers make of an outcome ----------------------------------------------------- */
+/* ----- what consumers make of an outcome ----------------------------------------------- */
 
 static int receive_iteration(lua_State *L, agenda_frame *frame, agenda_outcome what, int n)
 {
@@ -72,7 +72,7 @@ static int receive_close(lua_State *L, agenda_frame *frame, agenda_outcome what,
   return agenda_body_raise(L, WHAT, false);
 }
 
-/* ----- verbs ------------------------------------------------------------------------------------ */
+/* ----- verbs --------------------------------------------------------------------------- */
 
 /*** The next values, or nil at the end: what a `for` calls. May await if the body does.
 @function generator:__call
@@ -222,7 +222,7 @@ static int l_generator_gc(lua_State *L)
   return 0;
 }
 
-/* ----- yield ---------------------------------------------------------------------------------------- */
+/* ----- yield --------------------------------------------------------------------------- */
 
 /* NB: the context is the state, which outlives every coroutine: cheaper than the upvalue. */
 static int after_yield(lua_State *L, int status, lua_KContext context)
@@ -240,8 +240,8 @@ static int refuse_yield(lua_State *L, agenda_state *state)
   const agenda_frame *frame = state->current;
   if (frame != NULL && frame->co == L && frame->yields != AGENDA_YIELDS_NOT && frame->scopes > 0)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
-                              "cannot yield a value inside an open %s scope of this body: the scope "
-                              "could cancel the consumer",
+                              "cannot yield a value inside an open %s scope of this body: the "
+                              "scope could cancel the consumer",
                               frame->scopes & 0xff ? "timeout" : "taskgroup");
   if (frame != NULL && frame->co == L && frame->yields != AGENDA_YIELDS_NOT)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
@@ -270,7 +270,7 @@ static int l_yield(lua_State *L)
   return lua_yieldk(L, lua_gettop(L), (lua_KContext)state, after_yield);
 }
 
-/* ----- yield_from -------------------------------------------------------------------------------------
+/* ----- yield_from -------------------------------------------------------------------------
 
 ** The sub-generator stands at index 1 of the suspended call, where gi_yieldfrom finds it. What is
 ** sent or thrown in at the delegation goes on to it.
@@ -297,7 +297,8 @@ static int receive_delegated(lua_State *L, agenda_frame *frame, agenda_outcome w
 static int receive_delegated_close(lua_State *L, agenda_frame *frame, agenda_outcome what, int n)
 {
   (void)n;
-  if (what == AGENDA_VALUE || (what == AGENDA_ERROR && !agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT)))
+  if (what == AGENDA_VALUE ||
+      (what == AGENDA_ERROR && !agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT)))
     return receive_close(L, frame, what, n);
   lua_settop(L, 2);
   return agenda_error_propagate(L);
@@ -400,7 +401,7 @@ static int l_yield_from(lua_State *L)
   return yield_items(L, LUA_OK, 0);
 }
 
-/* ----- fields and class ----------------------------------------------------------------------------- */
+/* ----- fields and class ---------------------------------------------------------------- */
 
 /* Pushes what a suspended generator delegates to, or nil. */
 static void push_yieldfrom(lua_State *L, const agenda_frame *frame)
@@ -434,11 +435,13 @@ static int l_generator_index(lua_State *L)
   return 0;
 }
 
+/* Only the name can be assigned. */
 static int l_generator_newindex(lua_State *L)
 {
   return agenda_body_assign(L, check_generator(L, 1), false);
 }
 
+/* <generator name at 0x...> */
 static int l_generator_tostring(lua_State *L)
 {
   return agenda_body_tostring(L, check_generator(L, 1));

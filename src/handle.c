@@ -19,7 +19,7 @@ const agenda_kind agenda_timer_handle_kind = {
 
 enum { DIRECT_ARGUMENTS = 2, STACK_NEEDED = 12 };
 
-/* ----- what a handle holds --------------------------------------------------------------- */
+/* ----- what a handle holds ------------------------------------------------------------- */
 
 static void count(const agenda_handle *handle, int change)
 {
@@ -83,7 +83,7 @@ static void release_anchor(lua_State *L, agenda_handle *handle)
   handle->schedule = NULL;
 }
 
-/* ----- making ---------------------------------------------------------------------------- */
+/* ----- making -------------------------------------------------------------------------- */
 
 static void check_open(lua_State *L, const agenda_schedule *schedule)
 {
@@ -144,7 +144,7 @@ void agenda_handle_prepare(lua_State *L, agenda_handle *handle, agenda_schedule 
   handle->schedule = schedule;
 }
 
-/* ----- waiting and ending ---------------------------------------------------------------- */
+/* ----- waiting and ending -------------------------------------------------------------- */
 
 void agenda_handle_queue(lua_State *L, agenda_handle *handle)
 {
@@ -194,7 +194,7 @@ void agenda_handle_abandon(lua_State *L, agenda_handle *handle)
   lua_pop(L, 1);
 }
 
-/* ----- running --------------------------------------------------------------------------- */
+/* ----- running ------------------------------------------------------------------------- */
 
 /* Reports the error on the top, which the callback of the handle at `owner` raised, unless it
 ** is one that ends the run. [-1, +0, may raise] */
@@ -266,7 +266,7 @@ void agenda_handle_run(lua_State *L, agenda_handle *handle)
   lua_settop(L, top);
 }
 
-/* ----- what Lua sees --------------------------------------------------------------------- */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 void agenda_handle_check_callback(lua_State *L, int index)
 {

@@ -52,7 +52,8 @@ void agenda_handle_abandon(lua_State *L, agenda_handle *handle);
 void agenda_handle_wake(lua_State *L, agenda_handle *handle);
 
 /* Runs the callback of a handle that the loop took from its queue. An error in it is reported
-** (agenda_warn with handle= and exception=), but KeyboardInterrupt comes out. [-0, +0, may raise] */
+** (agenda_warn with handle= and exception=), but KeyboardInterrupt comes out.
+** [-0, +0, may raise] */
 void agenda_handle_run(lua_State *L, agenda_handle *handle);
 
 /* Pushes "<kind file.lua:12 at 0x...>" for the handle's userdata at `index`. [-0, +1] */

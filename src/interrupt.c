@@ -38,7 +38,7 @@ static struct {
   } saved[HOOKED_THREADS];
 } catcher;
 
-/* ----- the hook -------------------------------------------------------------------------- */
+/* ----- the hook ------------------------------------------------------------------------ */
 
 static void restore_hook(lua_State *L)
 {
@@ -80,7 +80,7 @@ static void set_hook(lua_State *L)
   lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
 }
 
-/* ----- the signal ------------------------------------------------------------------------ */
+/* ----- the signal ---------------------------------------------------------------------- */
 
 /* In signal context. The handler may run in any thread, but only the loop's own may touch Lua. */
 static void on_interrupt(void)
@@ -148,7 +148,7 @@ static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
   release(L);
 }
 
-/* ----- what Lua sees --------------------------------------------------------------------- */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 /*** Has Ctrl-C cancel a task once, and interrupt whatever runs at the second time. Leaves SIGINT
 alone where it is ignored, or caught by the library already.

@@ -28,7 +28,7 @@ agenda_loop *agenda_loop_check(lua_State *L, int index, bool open)
   return loop;
 }
 
-/* ----- sources of events ----------------------------------------------------------------- */
+/* ----- sources of events --------------------------------------------------------------- */
 
 void agenda_loop_attach(agenda_loop *loop, agenda_watch *watch)
 {
@@ -57,7 +57,7 @@ void agenda_loop_happened(agenda_loop *loop, agenda_watch *watch)
     agenda_list_append(&loop->happened, &watch->event);
 }
 
-/* ----- making ---------------------------------------------------------------------------- */
+/* ----- making -------------------------------------------------------------------------- */
 
 /*
 ** A schedule knows no loop, so that a future keeps none alive. The way back is an entry of the
@@ -125,7 +125,7 @@ agenda_loop *agenda_loop_new(lua_State *L, agenda_state *state)
   return loop;
 }
 
-/* ----- closing --------------------------------------------------------------------------- */
+/* ----- closing ------------------------------------------------------------------------- */
 
 void agenda_loop_push_task_list(lua_State *L, const agenda_schedule *schedule)
 {
@@ -257,7 +257,7 @@ static int l_gc(lua_State *L)
   return 0;
 }
 
-/* ----- asking about it ------------------------------------------------------------------- */
+/* ----- asking about it ----------------------------------------------------------------- */
 
 /*** Whether the loop runs now. As in asyncio.
 @function loop:is_running

@@ -135,8 +135,8 @@ void agenda_open_loop_run(lua_State *L);
 
 /* ----- loop_debug.c */
 
-/* The same in debug mode, with a stop-watch. Tasks other than `main` (or NULL) that fail with nobody
-** waiting are noted in a list at stack index `failed`, nil at first. [-0, +0, may raise] */
+/* The same in debug mode, with a stop-watch. Tasks other than `main` (or NULL) that fail with
+** nobody waiting are noted in a list at stack index `failed`, nil at first. [-0, +0, may raise] */
 void agenda_loop_run_timed(lua_State *L, agenda_loop *loop, const agenda_future *main, int failed,
                            agenda_ready entry);
 

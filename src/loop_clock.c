@@ -31,7 +31,7 @@ double agenda_loop_virtual_time(agenda_schedule *schedule)
   return schedule->virtual_now;
 }
 
-/* ----- wake-ups -------------------------------------------------------------------------- */
+/* ----- wake-ups ------------------------------------------------------------------------ */
 
 static void drain(int fd)
 {
@@ -77,7 +77,7 @@ static bool open_wake(agenda_loop *loop)
 #endif
 }
 
-/* ----- the timer ------------------------------------------------------------------------- */
+/* ----- the timer ----------------------------------------------------------------------- */
 
 #ifdef __linux__
 
@@ -155,7 +155,7 @@ void agenda_loop_arm(agenda_loop *loop, double when)
   loop->armed = when;
 }
 
-/* ----- opening and closing --------------------------------------------------------------- */
+/* ----- opening and closing ------------------------------------------------------------- */
 
 bool agenda_loop_open_wakers(agenda_loop *loop)
 {

@@ -10,7 +10,7 @@
 #include "errors.h"
 #include "loop.h"
 
-/* ----- the host -------------------------------------------------------------------------- */
+/* ----- the host ------------------------------------------------------------------------ */
 
 static bool start_cleanup(lua_State *L, agenda_host *host, int index)
 {
@@ -24,7 +24,7 @@ void agenda_loop_init_hooks(agenda_loop *loop)
   loop->host.close = start_cleanup;
 }
 
-/* ----- the hooks as functions; the loop is their second upvalue --------------------------- */
+/* ----- the hooks as functions; the loop is their second upvalue ------------------------ */
 
 /* Registers the generator with the loop, in the order of first iteration. */
 static int l_firstiter(lua_State *L)
@@ -89,7 +89,7 @@ void agenda_loop_leave_hooks(lua_State *L, agenda_loop *loop, int index)
   lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
 }
 
-/* ----- the generators that are open ------------------------------------------------------- */
+/* ----- the generators that are open ---------------------------------------------------- */
 
 /*
 ** Pushes the userdata that holds a frame: the first value of the outermost function of its

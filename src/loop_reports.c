@@ -6,7 +6,7 @@
 #include "errors.h"
 #include "loop.h"
 
-/* ----- the default handler --------------------------------------------------------------- */
+/* ----- the default handler ------------------------------------------------------------- */
 
 /* The fields of a context that stand first, in this order. */
 static const char *const leading_fields[] = {"task", "future", "handle", "asyncgen", NULL};
@@ -81,7 +81,7 @@ static int l_print(lua_State *L)
   return 0;
 }
 
-/* ----- calling the handler --------------------------------------------------------------- */
+/* ----- calling the handler ------------------------------------------------------------- */
 
 static int l_text(lua_State *L)
 {
@@ -171,7 +171,7 @@ void agenda_loop_report(lua_State *L, agenda_state *state)
   lua_settop(L, index - 1);
 }
 
-/* ----- the tasks ------------------------------------------------------------------------- */
+/* ----- the tasks ----------------------------------------------------------------------- */
 
 /* Pushes what the task waits for. [-0, +1, may raise] */
 static void push_waits(lua_State *L, const agenda_schedule *schedule, const agenda_task *task)
@@ -214,7 +214,8 @@ void agenda_loop_push_tasks(lua_State *L, const agenda_schedule *schedule)
     agenda_error_push_text(L, list + 1);
     push_waits(L, schedule, task);
     agenda_frame_push_stack(L, task->base);
-    lua_pushfstring(L, "%s%s %s\n%s", n > 0 ? "\n" : "", lua_tostring(L, list + 2), lua_tostring(L, list + 3),
+    lua_pushfstring(L, "%s%s %s\n%s", n > 0 ? "\n" : "", lua_tostring(L, list + 2),
+                    lua_tostring(L, list + 3),
                     lua_tostring(L, list + 4));
     lua_rawseti(L, list, ++n);
     lua_settop(L, list);
@@ -229,7 +230,7 @@ void agenda_loop_push_tasks(lua_State *L, const agenda_schedule *schedule)
   lua_remove(L, list);
 }
 
-/* ----- what Lua sees --------------------------------------------------------------------- */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 /*** Sets who is told of errors that nobody handles: f(loop, context), with a context of `message`
 and, as they apply, `exception`, `traceback`, `task`, `future`, `handle`, `asyncgen`. An error in f

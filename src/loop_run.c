@@ -28,7 +28,7 @@ typedef struct run {
 
 enum { RUN_ARGUMENT = 1, RUN_LOOP, RUN_FAILED }; /* stack of the protected function */
 
-/* ----- waiting --------------------------------------------------------------------------- */
+/* ----- waiting ------------------------------------------------------------------------- */
 
 static bool anything_new(const agenda_loop *loop)
 {
@@ -118,7 +118,7 @@ static bool poll_events(lua_State *L, const run *r)
   return block(L, r) || (r->mode == RUN_UNTIL && collect_and_look(L, loop));
 }
 
-/* ----- one turn -------------------------------------------------------------------------- */
+/* ----- one turn ------------------------------------------------------------------------ */
 
 /* What happened goes to the ready queue. */
 static void take_events(lua_State *L, agenda_loop *loop)
@@ -194,7 +194,7 @@ static bool take_turn(lua_State *L, const run *r)
   return alive;
 }
 
-/* ----- runs ------------------------------------------------------------------------------ */
+/* ----- runs ---------------------------------------------------------------------------- */
 
 /*
 ** Once the main future is done there is one more turn, so that the callbacks which it scheduled
@@ -272,7 +272,6 @@ static void leave(lua_State *L, agenda_loop *loop)
   state->report = NULL;
   state->loop = NULL;
   state->schedule = NULL;
-  state->schedule = NULL;
   state->debug = loop->earlier_debug;
   state->runner = loop->runner;
   state->current = loop->frame;
@@ -297,7 +296,7 @@ static void run_protected(lua_State *L, run *r)
     lua_error(L);
 }
 
-/* ----- what Lua sees --------------------------------------------------------------------- */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 /*** Runs the loop until stop() is called; after a stop() before it, for one turn.
 As in asyncio.

@@ -1,6 +1,6 @@
 /*
-** loop_state.c: the loops of a Lua state: the one that runs, the default one, new ones; and what the
-** Lua layer needs of a loop.
+** loop_state.c: the loops of a Lua state: the one that runs, the default one, new ones; and what
+** the Lua layer needs of a loop.
 */
 #include "errors.h"
 #include "loop.h"
@@ -56,7 +56,7 @@ static int l_set_event_loop(lua_State *L)
   return 0;
 }
 
-/* ----- for the Lua layer ------------------------------------------------------------------- */
+/* ----- for the Lua layer --------------------------------------------------------------- */
 
 /*** For agenda.testing: a clock that stands still while code runs and, when everything is blocked,
 jumps to the next deadline.

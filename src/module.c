@@ -45,7 +45,8 @@ static int l_function_type(lua_State *L)
 
 /*** Sets who is told of warnings while no loop runs.
 @function set_warning_handler
-@tparam ?function f called with a table of `message` and what it is about; nil: one line to stderr */
+@tparam ?function f called with a table of `message` and what it is about; nil: one line to
+stderr */
 static int l_set_warning_handler(lua_State *L)
 {
   if (!lua_isnoneornil(L, 1))

@@ -38,7 +38,7 @@ static void (*_Atomic on_interrupt)(void);
 static atomic_int handlers_under_way;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* ----- in signal context ----------------------------------------------------------------- */
+/* ----- in signal context --------------------------------------------------------------- */
 
 static void on_signal(int number)
 {
@@ -60,7 +60,7 @@ static void on_signal(int number)
   errno = saved;
 }
 
-/* ----- changing the table ---------------------------------------------------------------- */
+/* ----- changing the table -------------------------------------------------------------- */
 
 static void wait_for_handlers(void)
 {

@@ -61,7 +61,7 @@ static const struct {
   {NULL, 0}
 };
 
-/* ----- arguments ------------------------------------------------------------------------- */
+/* ----- arguments ----------------------------------------------------------------------- */
 
 static int number_of(const char *name)
 {
@@ -89,7 +89,7 @@ int agenda_signal_check(lua_State *L, int index)
   return (int)number;
 }
 
-/* ----- the source ------------------------------------------------------------------------ */
+/* ----- the source ---------------------------------------------------------------------- */
 
 /* NB: a signal is cleared once its handle is in the queue, which may fail for want of memory;
 ** then the source is asked again in the next turn. */
@@ -149,7 +149,7 @@ static signal_source *open_source(lua_State *L, agenda_loop *loop)
   return source;
 }
 
-/* ----- watchers -------------------------------------------------------------------------- */
+/* ----- watchers ------------------------------------------------------------------------ */
 
 static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 {
@@ -217,7 +217,7 @@ static int add(lua_State *L, bool silent)
   return 0;
 }
 
-/* ----- what Lua sees --------------------------------------------------------------------- */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 /*** Calls a function when the process gets a signal. Takes the place of an earlier handler of the
 same signal on this loop; several loops may each have one. As in asyncio.

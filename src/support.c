@@ -8,7 +8,7 @@
 
 static const char STATE_KEY[] = "agenda.state";
 
-/* ----- the state ------------------------------------------------------------------------- */
+/* ----- the state ----------------------------------------------------------------------- */
 
 void agenda_state_push(lua_State *L)
 {
@@ -76,7 +76,7 @@ void agenda_slot_set_slow(lua_State *L, agenda_slot slot)
   lua_pop(L, 1);
 }
 
-/* ----- classes --------------------------------------------------------------------------- */
+/* ----- classes ------------------------------------------------------------------------- */
 
 void agenda_functions_register(lua_State *L, const luaL_Reg *functions)
 {
@@ -117,7 +117,7 @@ bool agenda_class_method(lua_State *L)
   return lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL;
 }
 
-/* ----- objects --------------------------------------------------------------------------- */
+/* ----- objects ------------------------------------------------------------------------- */
 
 /*
 ** NB: the metatable is set while the object is the newest, because Lua looks for it from the
@@ -166,7 +166,7 @@ void *agenda_object_check(lua_State *L, int index, const agenda_kind *kind)
   return object;
 }
 
-/* ----- descriptions ---------------------------------------------------------------------- */
+/* ----- descriptions -------------------------------------------------------------------- */
 
 int agenda_push_description(lua_State *L, const agenda_object *object, const char *name)
 {
@@ -188,7 +188,7 @@ void agenda_push_definition(lua_State *L, int index)
     lua_pushfstring(L, "%s:%d", info.short_src, info.linedefined);
 }
 
-/* ----- warnings -------------------------------------------------------------------------- */
+/* ----- warnings ------------------------------------------------------------------------ */
 
 static void print_warning(lua_State *L, const char *message)
 {

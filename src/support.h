@@ -31,7 +31,7 @@ typedef struct agenda_kind {
 /* User values of the state userdata. */
 typedef enum {
   AGENDA_SLOT_METATABLES = 1, /* kind (light userdata) -> metatable */
-  AGENDA_SLOT_ERRORS,         /* the table agenda.errors */
+  AGENDA_SLOT_ERRORS,         /* the classes of errors by number, and the table agenda.errors */
   AGENDA_SLOT_TRACES,         /* weak: error object -> recorded trace */
   AGENDA_SLOT_RECENT,         /* traces of errors that are not objects: a ring */
   AGENDA_SLOT_THROWN,         /* the error that the throwing hook is to raise */

@@ -70,7 +70,7 @@ void agenda_task_push(lua_State *L, agenda_task *task)
   lua_remove(L, -2);
 }
 
-/* ----- making ---------------------------------------------------------------------------------- */
+/* ----- making -------------------------------------------------------------------------- */
 
 /* The body of a task of any awaitable. With a second argument it was cancelled before it began. */
 static int l_await_body(lua_State *L)
@@ -163,7 +163,7 @@ agenda_task *agenda_task_new(lua_State *L, agenda_state *state, agenda_schedule 
   return new_task(L, state, schedule, nargs, true);
 }
 
-/* ----- waiting and waking -------------------------------------------------------------------------- */
+/* ----- waiting and waking -------------------------------------------------------------- */
 
 static void schedule_step(lua_State *L, agenda_task *task)
 {
@@ -284,7 +284,7 @@ bool agenda_task_cancel(lua_State *L, int index)
   return true;
 }
 
-/* ----- a step ------------------------------------------------------------------------------------------ */
+/* ----- a step -------------------------------------------------------------------------- */
 
 static void push_cancelled(lua_State *L, agenda_task *task)
 {
@@ -546,7 +546,7 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   }
 }
 
-/* ----- closing generators for the loop -------------------------------------------------------------------- */
+/* ----- closing generators for the loop ------------------------------------------------- */
 
 /*
 ** Starts the cleanup of a collected generator at once if the loop runs, so that what its body
@@ -574,7 +574,7 @@ bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int in
   return true;
 }
 
-/* ----- sleeping ----------------------------------------------------------------------------------------------- */
+/* ----- sleeping ------------------------------------------------------------------------ */
 
 static int after_sleep(lua_State *L, int status, lua_KContext context)
 {
@@ -658,7 +658,7 @@ static int l_checkpoint(lua_State *L)
   return agenda_frame_wait(L, state, 0, 0, after_checkpoint);
 }
 
-/* ----- what Lua sees ---------------------------------------------------------------------------------------------- */
+/* ----- what Lua sees ------------------------------------------------------------------- */
 
 static agenda_schedule *check_running(lua_State *L)
 {
@@ -858,6 +858,7 @@ static int l_print_stack(lua_State *L)
   return 0;
 }
 
+/* <task Task-1 at 0x...> */
 static int l_tostring(lua_State *L)
 {
   agenda_task *task = check_task(L);

@@ -1,7 +1,7 @@
 --- Context managers: `with`, `enter`, `asynccontextmanager`, exit stacks, `defer`; after contextlib.
 --
--- A manager is an object whose metatable has `__aenter(self)` and `__aexit(self, err)`. Whatever has
--- `__close` will do in its place: it counts as entered already, and its exit is that call.
+-- A manager is an object whose metatable has `__aenter(self)` and `__aexit(self, err)`. Whatever
+-- has `__close` will do in its place: it counts as entered already, and its exit is that call.
 -- @module agenda.context
 
 local core = require "agenda.core"
@@ -60,7 +60,7 @@ local function protocol(value)
     :format(describe(value), lacks)), 0)
 end
 
--- ----- managers from async generators ----------------------------------------------------------
+-- ----- managers from async generators --------------------------------------------------------
 
 local Manager = {
   __name = "agenda.asynccontextmanager",

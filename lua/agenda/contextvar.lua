@@ -80,7 +80,8 @@ function Variable:reset(token)
       :format(type(token)), 2)
   end
   if token.used then
-    error(errors.RuntimeError("the token of " .. tostring(self) .. " has already been used once"), 0)
+    error(errors.RuntimeError(("the token of %s has already been used once")
+      :format(tostring(self))), 0)
   end
   if token.variable ~= self then
     error(errors.ValueError("the token was created by a different contextvar"), 0)

@@ -71,7 +71,7 @@ inspect.isawaitable = core.isawaitable
 -- @tparam[opt=io.stderr] file file
 -- @raise RuntimeError "no running event loop"
 function inspect.print_tasks(file)
-  (file or io.stderr):write(core.tasks_text())
+  (file or io.stderr):write(core.tasks_text(), "\n")
 end
 
 return inspect
