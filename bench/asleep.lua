@@ -36,7 +36,7 @@ function measures.agenda()
         last = task
       end
     end
-    agenda.sleep(0)
+    agenda.sleep(0.001) -- by then all have begun, and the loop has waited once
     local during = resident_bytes()
     agenda.await(last)
     agenda.sleep(0)

@@ -12,7 +12,7 @@ static bool before(const entry *a, const entry *b)
 {
   if (a->when != b->when)
     return a->when < b->when;
-  return a->deadline->sequence < b->deadline->sequence;
+  return (int32_t)(a->deadline->sequence - b->deadline->sequence) < 0;
 }
 
 static void place(agenda_deadline_heap *heap, uint32_t index, entry e)

@@ -12,9 +12,9 @@
 /* Embedded in what has a deadline (a sleeping task, a timer handle). */
 typedef struct agenda_deadline {
   double when;       /* seconds on the loop's clock; may be infinite */
-  uint64_t sequence; /* order of insertion */
-  uint32_t index;    /* place in the heap plus one; 0: not in it */
-  uint8_t kind;      /* agenda_item_kind */
+  uint32_t sequence; /* order of insertion, modulo 2^32 */
+  uint32_t index : 31; /* place in the heap plus one; 0: not in it */
+  uint32_t kind : 1; /* agenda_item_kind */
 } agenda_deadline;
 
 typedef struct agenda_deadline_heap {
@@ -23,7 +23,7 @@ typedef struct agenda_deadline_heap {
     agenda_deadline *deadline;
   } *entries;
   uint32_t count, size;
-  uint64_t sequence;
+  uint32_t sequence;
 } agenda_deadline_heap;
 
 void agenda_deadline_heap_free(lua_State *L, agenda_deadline_heap *heap);

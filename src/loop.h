@@ -60,6 +60,7 @@ struct agenda_loop {
   ev_io timer_io;            /* on `timer_fd` */
   int timer_fd;
   double armed;              /* what the timer is set to, or infinity */
+  double rang;               /* when the timer last ended a poll */
   double slow;               /* slow_callback_duration, seconds */
   agenda_host host;          /* of the async generators that are first iterated on it */
   agenda_host *earlier_host; /* the state's, while it runs; likewise the next three */

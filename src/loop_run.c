@@ -82,6 +82,7 @@ static bool block(lua_State *L, const run *r)
     double until = next < r->limit ? next : r->limit;
     if (until <= agenda_loop_real_time(loop->schedule))
       return true;
+    agenda_ready_queue_trim(L, &loop->schedule->ready);
     agenda_loop_arm(loop, until);
     ev_run(loop->ev, EVRUN_ONCE);
     let_hook_fire(L);

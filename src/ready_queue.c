@@ -3,7 +3,7 @@
 */
 #include "ready_queue.h"
 
-enum { INITIAL_SIZE = 64 };
+enum { INITIAL_SIZE = 64, LARGE_SIZE = 4096 };
 
 void agenda_ready_queue_free(lua_State *L, agenda_ready_queue *queue)
 {
@@ -13,6 +13,12 @@ void agenda_ready_queue_free(lua_State *L, agenda_ready_queue *queue)
     allocate(ud, queue->entries, queue->size * sizeof *queue->entries, 0);
   queue->entries = NULL;
   queue->size = queue->head = queue->count = 0;
+}
+
+void agenda_ready_queue_trim(lua_State *L, agenda_ready_queue *queue)
+{
+  if (queue->count == 0 && queue->size > LARGE_SIZE)
+    agenda_ready_queue_free(L, queue);
 }
 
 void agenda_ready_queue_grow(lua_State *L, agenda_ready_queue *queue)

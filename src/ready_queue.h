@@ -26,6 +26,9 @@ typedef struct agenda_ready_queue {
 /* Memory comes from L's allocator. */
 void agenda_ready_queue_free(lua_State *L, agenda_ready_queue *queue);
 
+/* Gives the memory of an empty queue back if a crowd has made it large. */
+void agenda_ready_queue_trim(lua_State *L, agenda_ready_queue *queue);
+
 /* Makes room for one more entry, so that a following push cannot fail. [may raise memory error] */
 void agenda_ready_queue_grow(lua_State *L, agenda_ready_queue *queue);
 

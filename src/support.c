@@ -56,6 +56,8 @@ agenda_state *agenda_state_open(lua_State *L, bool *fresh)
   set_weak_table(L, AGENDA_SLOT_TASKS, "v");
   set_weak_table(L, AGENDA_SLOT_FUNCTIONS, "k");
   lua_pushvalue(L, -1);
+  state->self = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushvalue(L, -1);
   lua_setfield(L, LUA_REGISTRYINDEX, STATE_KEY);
   return state;
 }
@@ -119,6 +121,16 @@ bool agenda_class_method(lua_State *L)
 
 /* ----- objects ------------------------------------------------------------------------- */
 
+/* The same as agenda_class_push where the state is at hand, without the registry's strings. */
+static void push_class(lua_State *L, const agenda_state *state, const agenda_kind *kind)
+{
+  lua_rawgeti(L, LUA_REGISTRYINDEX, state->self);
+  lua_getiuservalue(L, -1, AGENDA_SLOT_METATABLES);
+  lua_rawgetp(L, -1, kind);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
 /*
 ** NB: the metatable is set while the object is the newest, because Lua looks for it from the
 ** head of its list of all objects when it moves it to the list of those with finalizers.
@@ -127,12 +139,11 @@ void *agenda_object_new(lua_State *L, agenda_state *state, const agenda_kind *ki
                         int slots)
 {
   AGENDA_TORTURE(L);
-  agenda_class_push(L, kind);
   agenda_object *object = lua_newuserdatauv(L, size, slots);
   memset(object, 0, size);
   object->kind = kind;
   object->state = state;
-  lua_insert(L, -2);
+  push_class(L, state, kind);
   lua_setmetatable(L, -2);
   return object;
 }
@@ -151,6 +162,9 @@ const agenda_kind *agenda_object_kind(lua_State *L, int index)
 
 void *agenda_object_test(lua_State *L, int index, const agenda_kind *kind)
 {
+  void *exact = agenda_object_quick(L, index, kind);
+  if (AGENDA_LIKELY(exact != NULL))
+    return exact;
   const agenda_kind *found = agenda_object_kind(L, index);
   for (; found != NULL; found = found->parent)
     if (found == kind)

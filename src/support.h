@@ -49,6 +49,7 @@ typedef enum {
 enum { AGENDA_ERROR_CLASSES = 24 };
 
 typedef struct agenda_state {
+  int self;                       /* registry reference of the state's userdata */
   lua_State *main;                /* callbacks run here, never on a caller's thread */
   struct agenda_frame *current;   /* the frame whose code runs now, or NULL */
   struct agenda_runner *runner;   /* the innermost runner, or NULL */
