@@ -15,7 +15,7 @@ agenda.main(function()
   end)
   local slow = agenda.spawn(function()
     -- Left early: the ticker is closed before the next line runs.
-    for i in ticker("slow", 0.1, 1000) do
+    for i in ticker("slow", 0.09, 1000) do
       print("slow", i)
       if i == 2 then break end
     end

@@ -17,7 +17,10 @@ for _, name in ipairs {
 end
 
 -- What is written in Lua on top of it.
-for _, room in ipairs {"inspect", "iterate", "contextvar", "gather", "run"} do
+for _, room in ipairs {
+  "inspect", "iterate", "contextvar", "gather", "run", "exception_group", "timeout", "taskgroup",
+  "wait", "sync", "queue", "context", "ticks",
+} do
   for name, value in pairs(require("agenda." .. room)) do
     agenda[name] = value
   end

@@ -590,4 +590,564 @@ function agenda.run(main, ...) end
 ---@return any ... f's results
 function agenda.main(f, ...) end
 
+-- ----- structured concurrency ----------------------------------------------------------------
+
+---A scope with a deadline; it ends with its block.
+---@class agenda.timeout
+local timeout = {}
+
+---Moves the deadline to a time of the loop's; nil: never.
+---@param when? number seconds
+function timeout:reschedule(when) end
+
+---The deadline, a time of the loop's; nil: never.
+---@return number?
+function timeout:when() end
+
+---Whether the deadline passed while the scope was open.
+---@return boolean
+function timeout:expired() end
+
+---A scope: `local t <close> = agenda.timeout(5)`. At its deadline the task is cancelled, which
+---becomes TimeoutError at the end of the block.
+---@param seconds? number from now on; nil: never
+---@return agenda.timeout
+function agenda.timeout(seconds) end
+
+---The same with a point in time.
+---@param when? number a time of the loop's, in seconds; nil: never
+---@return agenda.timeout
+function agenda.timeout_at(when) end
+
+---Calls f(...), which may wait for so many seconds; TimeoutError when they are over.
+---@async
+---@param seconds? number nil: without limit
+---@param f function
+---@param ... any its arguments
+---@return any ... f's results
+function agenda.with_timeout(seconds, f, ...) end
+
+---The same, but returns nothing when the time is over.
+---@async
+---@param seconds? number nil: without limit
+---@param f function
+---@param ... any its arguments
+---@return any ... f's results, or nothing
+function agenda.move_on_after(seconds, f, ...) end
+
+---A group of tasks; it ends with its block.
+---@class agenda.taskgroup
+local taskgroup = {}
+
+---Starts a task in the group.
+---@param f function|agenda.awaitable
+---@param ... any arguments of the function
+---@return agenda.task
+function taskgroup:spawn(f, ...) end
+
+---The same as `spawn`.
+---@param f function|agenda.awaitable
+---@param ... any arguments of the function
+---@return agenda.task
+function taskgroup:create_task(f, ...) end
+
+---Cancels the tasks of the group and its block.
+---@param message? any
+function taskgroup:cancel(message) end
+
+---A group: `local tg <close> = agenda.taskgroup()`. The end of the block waits for its tasks and
+---raises an ExceptionGroup of all failures.
+---@return agenda.taskgroup
+function agenda.taskgroup() end
+
+---Calls f with a task group and waits for the group's tasks.
+---@async
+---@param f fun(tg: agenda.taskgroup): any ...
+---@return any ... f's results; nothing if `tg:cancel()` cut f short
+function agenda.with_taskgroup(f) end
+
+---What `errors.ExceptionGroup` makes.
+---@class agenda.exceptiongroup: agenda.error
+---@field errors any[] at least one; errors may be any value
+---@field tasks? (string|false)[] the names of the tasks, false for the block's own error
+local exceptiongroup = {}
+
+---Two groups: of the errors of the class, and of the others; nil for an empty one.
+---@param class agenda.errorclass|fun(err: any): boolean
+---@return agenda.exceptiongroup?
+---@return agenda.exceptiongroup?
+function exceptiongroup:split(class) end
+
+---@class agenda.wait_options
+---@field timeout? number seconds; nil: without limit
+---@field return_when? "ALL_COMPLETED"|"FIRST_COMPLETED"|"FIRST_EXCEPTION"
+
+---Waits for futures and tasks; cancels nothing and raises nothing of theirs.
+---@async
+---@param list (agenda.future|function)[]
+---@param options? agenda.wait_options
+---@return agenda.future[] done
+---@return agenda.future[] pending
+function agenda.wait(list, options) end
+
+---Awaits something for so many seconds at most; then it is cancelled, and TimeoutError raised.
+---@async
+---@param aw agenda.awaitable|function
+---@param timeout? number seconds; nil: without limit
+---@return any ... the results
+function agenda.wait_for(aw, timeout) end
+
+---Gives futures as they are done.
+---@param list (agenda.awaitable|function)[]
+---@return agenda.asyncgen
+---@return nil
+---@return nil
+---@return agenda.asyncgen
+function agenda.as_completed(list) end
+
+---A Future of an awaitable's results; cancelling it does not cancel the awaitable.
+---@param aw agenda.awaitable|function
+---@return agenda.future
+function agenda.shield(aw) end
+
+-- ----- context managers ------------------------------------------------------------------------
+
+---What `with`, `enter` and `exitstack:enter` take: an object whose metatable has `__aenter(self)`
+---and `__aexit(self, err)`, or anything whose metatable has `__close`.
+---@alias agenda.contextmanager any
+
+---Makes context managers of an async generator body that yields once. `fn`, or a name and `fn`.
+---@param fn async fun(...: any)
+---@return fun(...: any): agenda.contextmanager factory
+---@overload fun(name: string, fn: async fun(...: any)): fun(...: any): agenda.contextmanager
+function agenda.asynccontextmanager(fn) end
+
+---Enters for the rest of the block: `local _ <close>, a = agenda.enter(cm)`.
+---@async
+---@param cm agenda.contextmanager
+---@return any closing to be closed
+---@return any ... the values entered with
+function agenda.enter(cm) end
+
+---Enters, calls `f(values..., ...)`, exits.
+---@async
+---@param cm agenda.contextmanager
+---@param f async fun(...: any): ...
+---@param ... any
+---@return any ... f's results; nothing if the manager swallowed its error
+function agenda.with(cm, f, ...) end
+
+---A to-be-closed value that calls `f(...)` at the end of the block.
+---@param f async fun(...: any)
+---@param ... any
+---@return any closing
+function agenda.defer(f, ...) end
+
+---A stack of exits; also a `<close>` variable and a context manager.
+---@class agenda.exitstack
+local exitstack = {}
+
+---@return agenda.exitstack
+function agenda.exitstack() end
+
+---Enters a context manager and pushes its exit.
+---@async
+---@param cm agenda.contextmanager
+---@return any ... the values entered with
+function exitstack:enter(cm) end
+
+---Pushes an exit without entering anything: an object with `__aexit` or `__close`, or a function
+---that is called with the error or nil.
+---@generic T
+---@param cm T
+---@return T
+function exitstack:push(cm) end
+
+---Pushes the call `f(...)`.
+---@generic F: function
+---@param f F
+---@param ... any
+---@return F
+function exitstack:defer(f, ...) end
+
+---Moves all that is pushed to a new stack.
+---@return agenda.exitstack
+function exitstack:pop_all() end
+
+---Runs the exits now, the last one first.
+---@async
+function exitstack:aclose() end
+
+-- ----- agenda.testing --------------------------------------------------------------------------
+
+---What `require "agenda.testing"` gives.
+---@class agenda.testing
+local testing = {}
+
+---Like `agenda.run`, on a virtual clock.
+---@param main async fun(...: any): ... | agenda.awaitable
+---@param ... any
+---@return any ...
+function testing.run(main, ...) end
+
+---Awaits until every other task is blocked.
+---@async
+function testing.wait_all_blocked() end
+
+---The virtual time, in seconds since `testing.run` began.
+---@return number
+function testing.clock() end
+
+---Calls f and raises if it left tasks, handles, watchers or descriptors behind.
+---@async
+---@param f async fun(...: any): ...
+---@param ... any
+---@return any ...
+function testing.leaks(f, ...) end
+
+---Defines a spec of busted whose body is run by `testing.run`.
+---@param name string
+---@param f async fun()
+function testing.it(name, f) end
+
+-- ----- locks ---------------------------------------------------------------------------------
+
+---A to-be-closed value that releases.
+---@class agenda.guard
+
+---@class agenda.lock
+local lock = {}
+
+---@async
+---@return true
+function lock:acquire() end
+
+function lock:release() end
+
+---@return boolean
+function lock:locked() end
+
+---Acquires for a block: `local _ <close> = lock:guard()`.
+---@async
+---@return agenda.guard
+function lock:guard() end
+
+---@return agenda.lock
+function agenda.lock() end
+
+---@class agenda.event
+local event = {}
+
+---@return boolean
+function event:is_set() end
+
+function event:set() end
+
+function event:clear() end
+
+---@async
+---@return true
+function event:wait() end
+
+---@return agenda.event
+function agenda.event() end
+
+---@class agenda.condition
+local condition = {}
+
+---@async
+---@return true
+function condition:acquire() end
+
+function condition:release() end
+
+---@return boolean
+function condition:locked() end
+
+---Acquires for a block: `local _ <close> = condition:guard()`.
+---@async
+---@return agenda.guard
+function condition:guard() end
+
+---Releases the lock, waits until it is notified, acquires the lock.
+---@async
+---@return true
+function condition:wait() end
+
+---Waits until f() is true.
+---@async
+---@generic T
+---@param f fun(): T
+---@return T
+function condition:wait_for(f) end
+
+---@param n? integer 1 by default
+function condition:notify(n) end
+
+function condition:notify_all() end
+
+---@param lock? agenda.lock one of its own by default
+---@return agenda.condition
+function agenda.condition(lock) end
+
+---@class agenda.semaphore
+local semaphore = {}
+
+---@async
+---@return true
+function semaphore:acquire() end
+
+function semaphore:release() end
+
+---@return boolean
+function semaphore:locked() end
+
+---Acquires for a block: `local _ <close> = semaphore:guard()`.
+---@async
+---@return agenda.guard
+function semaphore:guard() end
+
+---@param n? integer 1 by default
+---@return agenda.semaphore
+function agenda.semaphore(n) end
+
+---A semaphore that refuses to be released more often than it was acquired.
+---@class agenda.bounded_semaphore : agenda.semaphore
+
+---@param n? integer 1 by default
+---@return agenda.bounded_semaphore
+function agenda.bounded_semaphore(n) end
+
+---@class agenda.barrier
+---@field parties integer how many tasks it waits for
+---@field n_waiting integer
+---@field broken boolean
+local barrier = {}
+
+---@async
+---@return integer number 0 to parties - 1
+function barrier:wait() end
+
+function barrier:abort() end
+
+function barrier:reset() end
+
+---@param n integer
+---@return agenda.barrier
+function agenda.barrier(n) end
+
+-- ----- queues --------------------------------------------------------------------------------
+
+---@class agenda.queue
+---@field maxsize integer 0: no limit
+local queue = {}
+
+---@async
+---@param item any not nil
+function queue:put(item) end
+
+---@async
+---@return any item
+function queue:get() end
+
+---@param item any not nil
+function queue:put_nowait(item) end
+
+---@return any item
+function queue:get_nowait() end
+
+---@return integer
+function queue:qsize() end
+
+---@return boolean
+function queue:empty() end
+
+---@return boolean
+function queue:full() end
+
+function queue:task_done() end
+
+---@async
+function queue:join() end
+
+---@param immediate? boolean drop what is left
+function queue:shutdown(immediate) end
+
+---The items, until the queue is shut down.
+---@return agenda.asyncgen items, nil, nil, agenda.asyncgen
+function queue:items() end
+
+---@param maxsize? integer
+---@return agenda.queue
+function agenda.queue(maxsize) end
+
+---@class agenda.priority_queue : agenda.queue
+
+---@param maxsize? integer
+---@param less? fun(a: any, b: any): boolean
+---@return agenda.priority_queue
+function agenda.priority_queue(maxsize, less) end
+
+---@class agenda.lifo_queue : agenda.queue
+
+---@param maxsize? integer
+---@return agenda.lifo_queue
+function agenda.lifo_queue(maxsize) end
+
+-- ----- pipelines -----------------------------------------------------------------------------
+
+---What a stage takes: an async generator, a generator, an object with `__aiter`, an iterator
+---function.
+---@alias agenda.source agenda.asyncgen|agenda.generator|table|fun(): any ...
+
+---@class agenda.itertools
+local itertools = {}
+
+---@class agenda.map_options
+---@field concurrency? integer how many items are worked on at once (1)
+---@field ordered? boolean whether results keep the order of the items (true)
+
+---What f gives for each item.
+---@param f async fun(...: any): any ...
+---@param x agenda.source
+---@param options? agenda.map_options
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.map(f, x, options) end
+
+---The items for which f gives a true value.
+---@param f async fun(...: any): any
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.filter(f, x) end
+
+---The items before the first for which f gives a false value.
+---@param f async fun(...: any): any
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.takewhile(f, x) end
+
+---The items from the first on for which f gives a false value.
+---@param f async fun(...: any): any
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.dropwhile(f, x) end
+
+---The first n items; item n + 1 is never pulled.
+---@param n integer
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.take(n, x) end
+
+---The items after the first n.
+---@param n integer
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.drop(n, x) end
+
+---Each item behind its number.
+---@param x agenda.source
+---@param first? number the first number (1)
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.enumerate(x, first) end
+
+---The sources' first values side by side, until the first source ends.
+---@param ... agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.zip(...) end
+
+---The items of one source after those of the other.
+---@param ... agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.chain(...) end
+
+---The items of all sources as they come.
+---@param ... agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.merge(...) end
+
+---The items of the items, one level.
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.flatten(x) end
+
+---Lists of up to n items; none is empty.
+---@param n integer
+---@param x agenda.source
+---@param seconds? number how long a list may wait for more after its first item
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.batch(n, x, seconds) end
+
+---The same items, pulled up to n ahead.
+---@param n integer
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.buffer(n, x) end
+
+---Running results, the first item (or init) first.
+---@param f async fun(result: any, ...: any): any
+---@param x agenda.source
+---@param init? any
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.scan(f, x, init) end
+
+---The same items; TimeoutError when one takes longer to come.
+---@param seconds number
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.timeout(seconds, x) end
+
+---The same items, each no earlier than that after the one before.
+---@param seconds number
+---@param x agenda.source
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function itertools.throttle(seconds, x) end
+
+---n async generators, each of all items.
+---@param n integer
+---@param x agenda.source
+---@return agenda.asyncgen ...
+function itertools.tee(n, x) end
+
+---All items as a list.
+---@async
+---@param x agenda.source
+---@return any[]
+function itertools.collect(x) end
+
+---The last of the running results.
+---@async
+---@param f async fun(result: any, ...: any): any
+---@param x agenda.source
+---@param init? any
+---@return any
+function itertools.reduce(f, x, init) end
+
+---@class agenda.foreach_options
+---@field concurrency? integer how many calls run at once (1)
+
+---Calls f for each item.
+---@async
+---@param f async fun(...: any)
+---@param x agenda.source
+---@param options? agenda.foreach_options
+function itertools.foreach(f, x, options) end
+
+---The number of items.
+---@async
+---@param x agenda.source
+---@return integer
+function itertools.count(x) end
+
+-- ----- the clock and the system ----------------------------------------------------------------
+
+---1, 2, 3 ... each no earlier than that many intervals after the first iteration.
+---@param seconds number more than 0
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function agenda.interval(seconds) end
+
+---The names of the signals that come.
+---@param ... string such as "SIGHUP"
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function agenda.signals(...) end
+
 return agenda

@@ -1,4 +1,4 @@
---- Context managers: `with`, `enter`, `asynccontextmanager`, exit stacks, `defer`; after contextlib.
+--- Context managers: `with`, `enter`, `asynccontextmanager`, exit stacks, `defer`. As contextlib's.
 --
 -- A manager is an object whose metatable has `__aenter(self)` and `__aexit(self, err)`. Whatever
 -- has `__close` will do in its place: it counts as entered already, and its exit is that call.
@@ -140,10 +140,10 @@ end
 -- @function asynccontextmanager
 -- @tparam[opt] string name the body's, "file.lua:12" by default
 -- @tparam function fn the body
--- @treturn function a factory: what it is called with goes to the body, what it returns is a manager
--- that can be entered once. Entering raises RuntimeError "generator didn't yield" if the body
--- returns before it yields; exiting raises RuntimeError "generator didn't stop" if it yields again,
--- and closes it. Neither calling this nor the factory awaits.
+-- @treturn function a factory: what it is called with goes to the body, what it returns is a
+-- manager that can be entered once. Entering raises RuntimeError "generator didn't yield" if the
+-- body returns before it yields; exiting raises RuntimeError "generator didn't stop" if it yields
+-- again, and closes it. Neither calling this nor the factory awaits.
 function context.asynccontextmanager(...)
   local name, fn = ...
   local n = 2
@@ -174,22 +174,22 @@ function Entered:__close(err)
   self.exit(self.manager, err)
 end
 
-local Stack = {__name = "agenda.exitstack", __agenda_type = "exitstack"}
-Stack.__index = Stack
-
 --- Enters a context manager for the rest of the block: `local _ <close>, a = agenda.enter(cm)`.
 -- Exit runs when the block ends, with the error if there is one; it may await. What `__aexit`
 -- returns has no effect, since Lua's `<close>` cannot swallow an error. Awaits if entering does.
 -- @function enter
 -- @param cm a context manager, or anything with `__close`
--- @return a to-be-closed value, and the values entered with: those of `__aenter`; cm itself if it
--- has `__close`
+-- @return a to-be-closed value, which is cm itself if that has `__close`, and the values entered
+-- with: those of `__aenter`, else cm
 -- @raise TypeError for anything else; what entering raises
 function context.enter(cm)
   local aenter, exit = protocol(cm)
-  -- A stack closed by Lua knows that the block's error goes on; see `unwind`.
-  if not aenter or metatable_of(cm) == Stack then
+  if not aenter then
     return cm, cm
+  end
+  -- What can be closed by Lua knows best what to do when the block's error goes on; see `unwind`.
+  if metamethod(cm, "__close") then
+    return cm, aenter(cm)
   end
   return setmetatable({manager = cm, exit = exit}, Entered), aenter(cm)
 end
@@ -241,13 +241,13 @@ local function with_closing(cm, f, ...)
   return f(cm, ...)
 end
 
---- Enters a context manager, calls `f(values..., ...)`, exits. Awaits as entering, f and exiting do.
+--- Enters a context manager, calls `f(values..., ...)`, exits. Awaits as these do.
 -- @function with
 -- @param cm a context manager, or anything with `__close`
 -- @tparam function f gets the values entered with, and then the arguments
 -- @param ... arguments for f
--- @return f's results; nothing if the manager swallowed f's error, which it does by returning a true
--- value from `__aexit`
+-- @return f's results; nothing if the manager swallowed f's error, which it does by returning a
+-- true value from `__aexit`
 -- @raise TypeError for what is no context manager; what entering and exiting raise; f's error, as
 -- the same object
 function context.with(cm, f, ...)
@@ -256,7 +256,7 @@ function context.with(cm, f, ...)
   if not aenter then
     return with_closing(cm, f, ...)
   end
-  local guard = setmetatable({manager = cm, exit = exit, finished = false, swallowed = false}, Guard)
+  local guard = setmetatable({manager = cm, exit = exit, finished = false}, Guard)
   local n = select("#", ...)
   if n == 0 then
     return settle(guard, xpcall(run_guarded, keep_trace, guard, f, aenter(cm)))
@@ -267,6 +267,9 @@ function context.with(cm, f, ...)
 end
 
 -- ----- exit stacks -----------------------------------------------------------------------------
+
+local Stack = {__name = "agenda.exitstack", __agenda_type = "exitstack"}
+Stack.__index = Stack
 
 local function check_stack(self, name)
   if metatable_of(self) ~= Stack then
@@ -328,7 +331,7 @@ end
 --- Enters a context manager and pushes its exit. Awaits if entering does.
 -- @function exitstack:enter
 -- @param cm a context manager, or anything with `__close`
--- @return the values entered with; cm itself if it has `__close`
+-- @return the values entered with; cm itself if it has only `__close`
 -- @raise TypeError for anything else; what entering raises, and then nothing is pushed
 function Stack:enter(cm)
   check_stack(self, "enter")
@@ -402,8 +405,8 @@ function Stack:aclose()
   end
 end
 
---- A stack of exits, run in reverse order when the block ends (`<close>`), `with` ends or `aclose()`
--- is called. Each sees the newest error; what is pushed while they run is run too. After
+--- A stack of exits, run in reverse order when the block ends (`<close>`), `with` ends or
+-- `aclose()` is called. Each sees the newest error; what is pushed while they run is run too. After
 -- contextlib's AsyncExitStack. Does not await.
 -- @function exitstack
 -- @treturn exitstack

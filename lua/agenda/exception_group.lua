@@ -34,8 +34,8 @@ local function add(list, names, err, name)
   list[n], names[n] = err, name or false
 end
 
-local function split(group, matches)
-  if matches(group) then
+local function split(group, matches, matches_group)
+  if matches_group and matches_group:is(group) then
     return group, nil
   end
   local match, match_names, rest, rest_names = {}, {}, {}, {}
@@ -43,7 +43,7 @@ local function split(group, matches)
   for i, err in ipairs(list_of(group)) do
     local yes, no
     if ExceptionGroup:is(err) then
-      yes, no = split(err, matches)
+      yes, no = split(err, matches, matches_group)
       if yes ~= nil then add(match, match_names, yes, names[i]) end
       if no ~= nil then add(rest, rest_names, no, names[i]) end
     elseif matches(err) then
@@ -60,24 +60,32 @@ local function is_class(x)
   return type(metatable) == "table" and metatable.__name == "agenda.error_class"
 end
 
+local function is_class_of_groups(class)
+  while class and class ~= ExceptionGroup do
+    class = rawget(class, "parent")
+  end
+  return class == ExceptionGroup
+end
+
 --- Two groups: of the errors that are of a class, and of the others. Nested groups keep their
--- shape. As in PEP 654.
+-- shape; what is looked at is the errors in them, unless the class is one of groups. After PEP 654.
 -- @function ExceptionGroup:split
--- @tparam errorclass|function class a class, or a function that says of each error whether it
--- belongs to the first group
+-- @tparam errorclass|function class a class, or a function that says of each error (of groups,
+-- each in them) whether it belongs to the first group
 -- @treturn ?ExceptionGroup nil if it would be empty; the group itself if that is of the class
 -- @treturn ?ExceptionGroup nil if it would be empty
 function ExceptionGroup.split(group, class)
   if not ExceptionGroup:is(group) then
     error(("bad argument #1 to 'split' (ExceptionGroup expected, got %s)"):format(type(group)), 2)
   end
-  local matches = class
+  local matches, matches_group = class, nil
   if is_class(class) then
     function matches(err) return class:is(err) end
+    matches_group = is_class_of_groups(class) and class or nil
   elseif type(class) ~= "function" then
     error(("bad argument #2 to 'split' (error class expected, got %s)"):format(type(class)), 2)
   end
-  return split(group, matches)
+  return split(group, matches, matches_group)
 end
 
 -- ----- tostring ------------------------------------------------------------------------------

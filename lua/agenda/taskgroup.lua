@@ -10,6 +10,11 @@ local errors = core.errors
 local CancelledError, RuntimeError = errors.CancelledError, errors.RuntimeError
 local await, spawn, current_task, scope = core.await, core.spawn, core.current_task, core.scope
 
+-- Methods of tasks, called so often that looking them up shows.
+local future_methods = getmetatable(core.future()).__index
+local add_done_callback = future_methods.add_done_callback
+local cancelled, exception = future_methods.cancelled, future_methods.exception
+
 local MESSAGE = "unhandled errors in a task group"
 
 local TaskGroup = {}
@@ -34,16 +39,11 @@ end
 
 -- ----- aborting ------------------------------------------------------------------------------
 
--- NB: in the order of their spawning, not in that of `pairs`: the cleanups run in it.
 local function abort(self, message)
   self._aborting = true
-  local tasks, left = self._tasks, {}
-  for task in pairs(tasks) do
-    left[#left + 1] = task
-  end
-  table.sort(left, function(a, b) return tasks[a] < tasks[b] end)
-  for _, task in ipairs(left) do
-    task:cancel(message)
+  local tasks = self._tasks
+  for i = 1, self._length do
+    tasks[i]:cancel(message)
   end
 end
 
@@ -75,23 +75,36 @@ local function on_failure(self, task, err)
 end
 
 local function make_on_done(self)
-  local tasks = self._tasks
   return function(task)
-    tasks[task] = nil
-    self._count = self._count - 1
-    if self._count == 0 then
+    local count = self._count - 1
+    self._count = count
+    if count == 0 then
+      self._tasks, self._length = {}, 0
       local waiter = self._waiter
       if waiter and not waiter:done() then
         waiter:set_result()
       end
     end
-    if not task:cancelled() then
-      local err = task:exception()
+    if not cancelled(task) then
+      local err = exception(task)
       if err ~= nil then
         on_failure(self, task, err)
       end
     end
   end
+end
+
+-- The list of tasks, in the order of their spawning, loses those that are done when they are more
+-- than half.
+local function drop_done(self)
+  local tasks, left = self._tasks, {}
+  for i = 1, self._length do
+    local task = tasks[i]
+    if not task:done() then
+      left[#left + 1] = task
+    end
+  end
+  self._tasks, self._length = left, #left
 end
 
 -- ----- what a group can do -------------------------------------------------------------------
@@ -111,15 +124,18 @@ function TaskGroup:spawn(f, ...)
       self._aborting and not self._closed and "shutting down" or "finished")), 0)
   end
   local task = spawn(f, ...)
-  local sequence = self._sequence + 1
-  self._sequence, self._count = sequence, self._count + 1
-  self._tasks[task] = sequence
+  local length, count = self._length + 1, self._count + 1
+  self._tasks[length] = task
+  self._length, self._count = length, count
+  if length > 2 * count + 64 then
+    drop_done(self)
+  end
   local on_done = self._on_done
   if not on_done then
     on_done = make_on_done(self)
     self._on_done = on_done
   end
-  task:add_done_callback(on_done)
+  add_done_callback(task, on_done)
   return task
 end
 
@@ -142,7 +158,7 @@ end
 
 -- Waits until all tasks are done. The first cancellation of the block meanwhile cancels them.
 local function join(self)
-  local cancelled
+  local outside
   while self._count > 0 do
     self._waiter = self._loop:create_future()
     local ok, err = pcall(await, self._waiter)
@@ -152,20 +168,20 @@ local function join(self)
         error(err, 0)
       end
       if not self._aborting then
-        cancelled = err
+        outside = err
         abort(self, err.message)
       end
     end
   end
-  return cancelled
+  return outside
 end
 
-local function raise_group(self, cancelled)
+local function raise_group(self, passing)
   local parent = self._parent
   -- A cancellation from outside is not lost in the group: the next await raises it.
   if parent:cancelling() > 0 and current_task() == parent then
     parent:uncancel()
-    parent:cancel(cancelled and cancelled.message)
+    parent:cancel(passing and passing.message)
   end
   error(errors.ExceptionGroup(MESSAGE, {errors = self._errors, tasks = self._names}), 0)
 end
@@ -185,10 +201,10 @@ local function leave(self, err)
   if err ~= nil and not self._aborting then
     abort(self)
   end
-  local cancelled = join(self)
+  local passing = join(self)
   self._closed = true
   if is_passing then
-    cancelled = cancelled or err
+    passing = passing or err
   end
   local own = false
   if self._requested then
@@ -202,13 +218,13 @@ local function leave(self, err)
     add_error(self, err, false)
   end
   if #self._errors > 0 then
-    raise_group(self, cancelled)
+    raise_group(self, passing)
   end
-  if cancelled and own and CancelledError:is(cancelled) then
+  if passing and own and CancelledError:is(passing) then
     return true
   end
-  if cancelled and not rawequal(cancelled, err) then
-    error(cancelled, 0)
+  if passing and not rawequal(passing, err) then
+    error(passing, 0)
   end
   return false
 end
@@ -247,7 +263,7 @@ function taskgroup.taskgroup()
     _cancelling = parent:cancelling(),
     _tasks = {},
     _count = 0,
-    _sequence = 0,
+    _length = 0,
     _errors = {},
     _names = {},
     _in_body = scope(1, "taskgroup"),

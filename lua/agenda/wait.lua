@@ -28,17 +28,14 @@ local function check_list(list, name)
   end
 end
 
--- The futures of a list in their order, each once.
+-- The futures of a list in their order, each once; a function runs as often as it is given.
 local function ensure_all(list)
   local futures, seen = {}, {}
   for i = 1, list.n or #list do
     local aw = list[i]
     if not seen[aw] then
-      local future = core.ensure_future(aw)
+      futures[#futures + 1] = core.ensure_future(aw)
       seen[aw] = type(aw) ~= "function"
-      if not seen[future] or future == aw then
-        futures[#futures + 1] = future
-      end
     end
   end
   return futures
@@ -174,7 +171,7 @@ end
 -- asyncio. Awaits.
 -- @function wait_for
 -- @tparam awaitable|function aw
--- @tparam ?number timeout seconds; nil: without limit; 0 and less: only what is done already
+-- @tparam ?number seconds nil: without limit; 0 and less: only what is done already
 -- @return the results
 -- @raise TimeoutError after aw has been cancelled and has ended; what aw raises; TypeError for what
 -- cannot be awaited; RuntimeError outside a task

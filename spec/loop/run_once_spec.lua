@@ -47,8 +47,8 @@ describe("loop:run_once", function()
 
   it("waits for the next timer with nil, and runs it", function()
     local called = false
-    loop:call_later(0.003, function() called = true end)
     local began = loop:time()
+    loop:call_later(0.003, function() called = true end)
     loop:run_once()
     assert.is_true(called)
     assert.is_true(loop:time() - began >= 0.003)

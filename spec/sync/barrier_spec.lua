@@ -1,0 +1,134 @@
+local agenda = require "agenda"
+local loopkit = require "spec.support.loopkit"
+local errors, fails, turns = agenda.errors, loopkit.fails, loopkit.turns
+
+local function in_run(name, body)
+  it(name, function() agenda.run(body) end)
+end
+
+-- A task that has run up to where it waits.
+local function started(...)
+  local task = agenda.spawn(...)
+  turns(1)
+  return task
+end
+
+describe("agenda.barrier", function()
+  local function party(barrier, n)
+    local tasks = {}
+    for i = 1, n do tasks[i] = agenda.spawn(barrier.wait, barrier) end
+    turns(2)
+    return tasks
+  end
+
+  in_run("lets all go when the last has come", function()
+    local barrier = agenda.barrier(3)
+    local tasks = party(barrier, 2)
+    assert.is_false(tasks[1]:done() or tasks[2]:done())
+    assert.equal(2, barrier:wait())
+    turns(1)
+    assert.equal(0, tasks[1]:result())
+    assert.equal(1, tasks[2]:result())
+  end)
+
+  in_run("tells its parties and how many wait", function()
+    local barrier = agenda.barrier(3)
+    assert.equal(3, barrier.parties)
+    assert.equal(0, barrier.n_waiting)
+    local tasks = party(barrier, 2)
+    assert.equal(2, barrier.n_waiting)
+    barrier:wait()
+    assert.equal(0, barrier.n_waiting)
+    agenda.await(agenda.gather(tasks))
+  end)
+
+  in_run("does not switch for the last one", function()
+    local barrier, ran = agenda.barrier(1), false
+    agenda.spawn(function() ran = true end)
+    assert.equal(0, barrier:wait())
+    assert.is_false(ran)
+  end)
+
+  in_run("serves one round after the other", function()
+    local barrier = agenda.barrier(2)
+    local results = agenda.await(agenda.gather(party(barrier, 6)))
+    table.sort(results)
+    assert.same({ 0, 0, 0, 1, 1, 1, n = 6 }, results)
+    assert.equal(0, barrier.n_waiting)
+  end)
+
+  in_run("does not count one that was cancelled", function()
+    local barrier = agenda.barrier(2)
+    local first = started(barrier.wait, barrier)
+    first:cancel()
+    local second = started(barrier.wait, barrier)
+    assert.is_false(second:done())
+    assert.equal(1, barrier.n_waiting)
+    assert.equal(1, barrier:wait())
+    assert.equal(0, agenda.await(second))
+  end)
+
+  in_run("does not count one that was cancelled and has not run yet", function()
+    local barrier = agenda.barrier(2)
+    local first = started(barrier.wait, barrier)
+    local third = agenda.spawn(function() turns(2) return barrier:wait() end)
+    first:cancel()
+    assert.equal(0, barrier:wait())
+    assert.equal(1, agenda.await(third))
+  end)
+
+  in_run("gives each a number of its own after a cancellation", function()
+    local barrier = agenda.barrier(3)
+    local tasks = party(barrier, 2)
+    tasks[1]:cancel()
+    turns(1)
+    local third = started(barrier.wait, barrier)
+    assert.equal(2, barrier:wait())
+    assert.equal(0, agenda.await(tasks[2]))
+    assert.equal(1, agenda.await(third))
+  end)
+
+  in_run("is broken by abort for those who wait and who come", function()
+    local barrier = agenda.barrier(3)
+    local tasks = party(barrier, 2)
+    barrier:abort()
+    assert.is_true(barrier.broken)
+    for _, task in ipairs(tasks) do fails(errors.BrokenBarrierError, agenda.await, task) end
+    fails(errors.BrokenBarrierError, barrier.wait, barrier)
+  end)
+
+  in_run("is mended by reset", function()
+    local barrier = agenda.barrier(1)
+    barrier:abort()
+    barrier:reset()
+    assert.is_false(barrier.broken)
+    assert.equal(0, barrier:wait())
+  end)
+
+  in_run("reset breaks those who wait, and it goes on", function()
+    local barrier = agenda.barrier(2)
+    local task = started(barrier.wait, barrier)
+    barrier:reset()
+    local other = agenda.spawn(barrier.wait, barrier)
+    fails(errors.BrokenBarrierError, agenda.await, task)
+    turns(1)
+    assert.equal(1, barrier:wait())
+    assert.equal(0, agenda.await(other))
+  end)
+
+  in_run("is entered by waiting", function()
+    local barrier = agenda.barrier(1)
+    assert.equal(0, getmetatable(barrier).__aenter(barrier))
+    assert.is_nil(getmetatable(barrier).__aexit(barrier))
+  end)
+
+  it("refuses less than one party and what is no integer", function()
+    fails(errors.ValueError, agenda.barrier, 0)
+    loopkit.bad_argument(1, "barrier", function() agenda.barrier() end)
+  end)
+
+  it("has a type and a text", function()
+    assert.equal("barrier", agenda.type(agenda.barrier(1)))
+    assert.matches("^<barrier at 0x%x+>$", tostring(agenda.barrier(1)))
+  end)
+end)
