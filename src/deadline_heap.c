@@ -63,7 +63,7 @@ void agenda_deadline_heap_free(lua_State *L, agenda_deadline_heap *heap)
 }
 
 void agenda_deadline_heap_insert(lua_State *L, agenda_deadline_heap *heap,
-                                 agenda_deadline *deadline)
+                                 agenda_deadline *deadline, double when)
 {
   if (heap->count == heap->size) {
     void *ud;
@@ -76,7 +76,7 @@ void agenda_deadline_heap_insert(lua_State *L, agenda_deadline_heap *heap,
     heap->size = size;
   }
   deadline->sequence = ++heap->sequence;
-  entry e = {deadline->when, deadline};
+  entry e = {when, deadline};
   sift_up(heap, heap->count++, e);
 }
 

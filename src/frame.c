@@ -164,8 +164,13 @@ static void release(agenda_frame *frame)
   frame->co = NULL;
   if (lua_status(co) == LUA_OK && lua_gettop(co) >= 1 && lua_isuserdata(co, 1)) {
     lua_settop(co, 1);
+    bool shared = lua_getiuservalue(co, 1, AGENDA_FRAME_THREAD) == LUA_TTABLE;
     lua_pushnil(co);
-    lua_setiuservalue(co, 1, AGENDA_FRAME_THREAD);
+    if (AGENDA_UNLIKELY(shared))
+      lua_rawseti(co, 2, 0);
+    else
+      lua_setiuservalue(co, 1, AGENDA_FRAME_THREAD);
+    lua_settop(co, 1);
   }
 }
 

@@ -44,7 +44,7 @@ typedef enum { AGENDA_YIELDS_NOT, AGENDA_YIELDS_VALUES, AGENDA_YIELDS_ASYNC } ag
 typedef int (*agenda_receive)(lua_State *L, agenda_frame *frame, agenda_outcome what, int n);
 
 /* First user value of each object that holds a frame. */
-enum { AGENDA_FRAME_THREAD = 1 };
+enum { AGENDA_FRAME_THREAD = 1 }; /* the coroutine, or a table of the owner's that has it at 0 */
 
 struct agenda_frame {
   agenda_state *state;

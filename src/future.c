@@ -44,8 +44,11 @@ void agenda_future_tie(agenda_future *future, agenda_schedule *schedule)
 
 int agenda_future_push_extra(lua_State *L, int index, int key)
 {
-  if (lua_getiuservalue(L, index, AGENDA_FUTURE_EXTRA) != LUA_TTABLE)
+  if (lua_getiuservalue(L, index, AGENDA_FUTURE_EXTRA) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
     return LUA_TNIL;
+  }
   int type = lua_rawgeti(L, -1, key);
   lua_remove(L, -2);
   return type;
@@ -55,12 +58,13 @@ void agenda_future_set_extra(lua_State *L, int index, int key)
 {
   index = lua_absindex(L, index);
   if (lua_getiuservalue(L, index, AGENDA_FUTURE_EXTRA) != LUA_TTABLE) {
-    lua_pop(L, 1);
-    if (lua_isnil(L, -1)) {
-      lua_pop(L, 1);
+    if (lua_isnil(L, -2)) {
+      lua_pop(L, 2);
       return;
     }
-    lua_newtable(L);
+    lua_createtable(L, 1, 1);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, 0);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, index, AGENDA_FUTURE_EXTRA);
   }

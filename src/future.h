@@ -16,8 +16,9 @@ typedef enum {
 /* User values of futures and tasks. */
 enum {
   AGENDA_FUTURE_VALUE = 2, /* while pending who waits, afterwards the result or the error */
-  AGENDA_FUTURE_EXTRA = 3, /* nil, or a table of what few futures have (enum below) */
-  AGENDA_FUTURE_SLOTS = 3
+  AGENDA_FUTURE_EXTRA = 1, /* nil or a task's coroutine; or a table of what few futures have (enum
+                           ** below), which then has the coroutine at 0 */
+  AGENDA_FUTURE_SLOTS = 2
 };
 
 /* Integer keys of the table at AGENDA_FUTURE_EXTRA. */

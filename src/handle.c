@@ -125,10 +125,10 @@ agenda_handle *agenda_handle_call_at(lua_State *L, agenda_schedule *schedule, do
   check_open(L, schedule);
   agenda_handle *handle = new_handle(L, schedule, &agenda_timer_handle_kind, n);
   handle->timer = true;
-  handle->deadline.when = when;
+  handle->when = when;
   handle->deadline.kind = AGENDA_ITEM_HANDLE;
   uint32_t anchor = agenda_schedule_anchor(L, schedule, -1);
-  agenda_deadline_heap_insert(L, &schedule->deadlines, &handle->deadline);
+  agenda_deadline_heap_insert(L, &schedule->deadlines, &handle->deadline, when);
   handle->anchor = anchor;
   handle->schedule = schedule;
   count(handle, +1);
@@ -203,6 +203,10 @@ static void report(lua_State *L, int owner)
   if (agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT)) {
     lua_error(L);
     return;
+  }
+  if (lua_isnil(L, -1)) {
+    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "nil error");
+    lua_replace(L, -2);
   }
   agenda_handle_push_text(L, owner);
   lua_pushfstring(L, "Exception in callback %s", lua_tostring(L, -1));
@@ -317,7 +321,7 @@ static int l_cancelled(lua_State *L)
 static int l_when(lua_State *L)
 {
   const agenda_handle *handle = agenda_object_check(L, 1, &agenda_timer_handle_kind);
-  lua_pushnumber(L, handle->deadline.when);
+  lua_pushnumber(L, handle->when);
   return 1;
 }
 

@@ -10,6 +10,7 @@ typedef struct agenda_handle {
   agenda_object object;
   agenda_schedule *schedule; /* while it waits or is in the queue, else NULL */
   agenda_deadline deadline;  /* of a timer handle */
+  double when;              /* of a timer: exactly what was asked for */
   uint32_t anchor;
   int arguments;             /* how many follow the function */
   bool timer, cancelled, done;

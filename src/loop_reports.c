@@ -190,7 +190,7 @@ static void push_waits(lua_State *L, const agenda_schedule *schedule, const agen
   }
   else if (task->deadline.index != 0)
     lua_pushfstring(L, "sleeps for another %f seconds",
-                    (lua_Number)(task->deadline.when -
+                    (lua_Number)(agenda_deadline_heap_when(&schedule->deadlines, &task->deadline) -
                                  schedule->now((agenda_schedule *)(void *)schedule)));
   else if (task == schedule->current)
     lua_pushliteral(L, "runs now");

@@ -39,7 +39,7 @@ static bool anything_new(const agenda_loop *loop)
 static double next_deadline(const agenda_loop *loop)
 {
   const agenda_deadline *first = agenda_deadline_heap_first(&loop->schedule->deadlines);
-  return first == NULL ? INFINITY : first->when;
+  return first == NULL ? INFINITY : agenda_deadline_heap_when(&loop->schedule->deadlines, first);
 }
 
 static bool nothing_to_wait_for(const agenda_loop *loop)
@@ -70,6 +70,7 @@ static void let_hook_fire(lua_State *L)
 static bool block(lua_State *L, const run *r)
 {
   agenda_loop *loop = r->loop;
+  agenda_ready_queue_trim(L, &loop->schedule->ready);
   for (;;) {
     double next = next_deadline(loop);
     if (loop->virtual_clock && next < INFINITY) {
@@ -82,7 +83,6 @@ static bool block(lua_State *L, const run *r)
     double until = next < r->limit ? next : r->limit;
     if (until <= agenda_loop_real_time(loop->schedule))
       return true;
-    agenda_ready_queue_trim(L, &loop->schedule->ready);
     agenda_loop_arm(loop, until);
     ev_run(loop->ev, EVRUN_ONCE);
     let_hook_fire(L);
@@ -148,7 +148,7 @@ static void take_deadlines(lua_State *L, agenda_schedule *schedule)
   if (first == NULL)
     return;
   double now = schedule->now(schedule);
-  while (first != NULL && first->when <= now) {
+  while (first != NULL && agenda_deadline_heap_when(&schedule->deadlines, first) <= now) {
     agenda_ready_queue_grow(L, &schedule->ready);
     agenda_deadline_heap_remove(&schedule->deadlines, first);
     if (first->kind == AGENDA_ITEM_TASK)

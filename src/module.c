@@ -112,8 +112,12 @@ static int l_scope(lua_State *L)
   lua_Integer change = luaL_checkinteger(L, 1);
   int kind = luaL_checkoption(L, 2, NULL, kinds);
   bool here = agenda_frame_here(state, L);
-  if (here && !state->current->scopes_exempt)
-    state->current->scopes = (uint16_t)(state->current->scopes + change * (kind == 0 ? 1 : 256));
+  if (here && !state->current->scopes_exempt) {
+    agenda_frame *frame = state->current;
+    bool none = (kind == 0 ? frame->scopes & 0xff : frame->scopes >> 8) == 0;
+    if (change > 0 || !none) /* it may end in another body than it began in */
+      frame->scopes = (uint16_t)(frame->scopes + change * (kind == 0 ? 1 : 256));
+  }
   lua_pushboolean(L, here);
   return 1;
 }

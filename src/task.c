@@ -630,8 +630,8 @@ static int l_sleep(lua_State *L)
     return sleep_by_hand(L, state, seconds);
   agenda_task *task = state->runner->task;
   agenda_schedule *schedule = task->future.schedule;
-  task->deadline.when = schedule->now(schedule) + seconds;
-  agenda_deadline_heap_insert(L, &schedule->deadlines, &task->deadline);
+    agenda_deadline_heap_insert(L, &schedule->deadlines, &task->deadline,
+                              schedule->now(schedule) + seconds);
   if (AGENDA_UNLIKELY(task->must_cancel))
     agenda_deadline_heap_remove(&schedule->deadlines, &task->deadline); /* it takes a turn */
   return agenda_frame_wait(L, state, 0, 0, after_sleep);
@@ -758,7 +758,8 @@ static int l_get_coro(lua_State *L)
 {
   check_task(L);
   if (agenda_future_push_extra(L, 1, AGENDA_EXTRA_COROUTINE) == LUA_TNIL)
-    lua_getiuservalue(L, 1, AGENDA_FRAME_THREAD);
+    if (lua_getiuservalue(L, 1, AGENDA_FRAME_THREAD) == LUA_TTABLE)
+      lua_rawgeti(L, -1, 0);
   return 1;
 }
 

@@ -16,15 +16,15 @@ typedef struct agenda_task {
   agenda_list link;         /* in the schedule's list of unfinished tasks */
   uint32_t anchor;          /* slot while the loop holds it; 0 while only a future does */
   uint32_t number;          /* of its default name */
-  int cancelling;           /* requests to cancel less uncancel */
   uint32_t cancel_pass;     /* the last request that came by, to tell a circle */
-  bool must_cancel;         /* the next step raises CancelledError */
-  bool scheduled;           /* it is in the ready queue */
-  bool bad_yield;           /* the next step raises RuntimeError "task got bad yield" */
-  bool of_call;             /* its body awaits a call of an async generator */
-  bool cleanup;             /* it closes a generator that was collected */
-  bool has_context;         /* AGENDA_EXTRA_CONTEXT is not nil */
-  bool told_swallowed;      /* debug: that it swallowed a cancellation */
+  int16_t cancelling;       /* requests to cancel less uncancel */
+  bool must_cancel : 1;       /* the next step raises CancelledError */
+  bool scheduled : 1;         /* it is in the ready queue */
+  bool bad_yield : 1;         /* the next step raises RuntimeError "task got bad yield" */
+  bool of_call : 1;           /* its body awaits a call of an async generator */
+  bool cleanup : 1;           /* it closes a generator that was collected */
+  bool has_context : 1;       /* AGENDA_EXTRA_CONTEXT is not nil */
+  bool told_swallowed : 1;    /* debug: that it swallowed a cancellation */
 } agenda_task;
 
 extern const agenda_kind agenda_task_kind;

@@ -38,10 +38,18 @@ local function with(context, variable, value)
   return next(changed) ~= nil and changed or nil
 end
 
+local function check_self(self, call)
+  if getmetatable(self) ~= Variable then
+    error(("bad argument #1 to '%s' (agenda.contextvar expected, got %s)")
+      :format(call, core.type(self) or type(self)), 3)
+  end
+end
+
 --- The value in the current task.
 -- @function contextvar:get
 -- @return what was set, else the default, else nil
 function Variable:get()
+  check_self(self, "get")
   local context = core.context()
   local value = context and context[self]
   if value == nil then
@@ -58,6 +66,7 @@ end
 -- @param value any value
 -- @treturn token for `reset`
 function Variable:set(value)
+  check_self(self, "set")
   local context = core.context()
   local old = context and context[self]
   if old == nil then
@@ -75,6 +84,7 @@ end
 -- @tparam token token what that `set` returned
 -- @raise RuntimeError if it was used; ValueError if it is of another variable or task
 function Variable:reset(token)
+  check_self(self, "reset")
   if getmetatable(token) ~= Token then
     error(("bad argument #1 to 'reset' (agenda.contextvar_token expected, got %s)")
       :format(type(token)), 2)
@@ -99,6 +109,10 @@ end
 
 function Variable:__tostring()
   return ("<contextvar %s at %s>"):format(self.name, self.address)
+end
+
+function Token:__tostring()
+  return ("<contextvar_token of %s at %p>"):format(self.variable.name, self)
 end
 
 local contextvar = {}

@@ -97,6 +97,12 @@ local function heading(group)
     n == 1 and "error" or "errors")
 end
 
+-- An error in the group may have a `__tostring` that fails.
+local function text_of(err)
+  local ok, text = pcall(tostring, err)
+  return ok and text or type(err) .. " that cannot be printed"
+end
+
 local function add_lines(lines, group, indent, outer)
   if outer[group] then
     lines[#lines] = lines[#lines] .. " ..."
@@ -108,7 +114,7 @@ local function add_lines(lines, group, indent, outer)
     local last = i == #list
     local inner = indent .. (last and "   " or "|  ")
     local is_group = ExceptionGroup:is(err)
-    local text = is_group and heading(err) or tostring(err)
+    local text = is_group and heading(err) or text_of(err)
     local name = names[i] and names[i] .. ": " or ""
     lines[#lines + 1] = indent .. "+- " .. name .. text:gsub("\n", "\n" .. inner)
     if is_group then

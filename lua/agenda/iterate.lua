@@ -41,10 +41,15 @@ local function check_leading(ok, first, ...)
   error(first, 0)
 end
 
--- A Lua iterator over an object with `__anext`.
+local function await_next(object, anext)
+  return await(next_awaitable(object, anext))
+end
+
+-- A Lua iterator over an object with `__anext`. StopAsyncIteration ends it, be it raised by what
+-- `__anext` gives or by `__anext` itself.
 local function iterator_of(object, anext)
   return function()
-    return check_leading(pcall(await, next_awaitable(object, anext)))
+    return check_leading(pcall(await_next, object, anext))
   end
 end
 
@@ -152,6 +157,10 @@ function iterate.aclosing(g, f)
   if metamethod(g, "__close") then
     local _ <close> = g
     return f(g)
+  end
+  if type(g) ~= "table" and type(g) ~= "userdata" or g.aclose == nil then
+    error(TypeError(("'%s' object cannot be closed: it has neither aclose nor __close")
+      :format(describe(g))), 0)
   end
   local _ <close> = setmetatable({}, {__close = function() await(g:aclose()) end})
   return f(g)

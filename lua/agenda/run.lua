@@ -35,7 +35,8 @@ local close_generators = core.async("shutdown_asyncgens", function(loop)
         if not ok then
           if must_go_on(err) then error(err, 0) end
           loop:call_exception_handler {
-            message = "an error occurred during closing of " .. tostring(generator),
+            message = "an error occurred during closing of asynchronous generator "
+              .. tostring(generator),
             exception = err,
             asyncgen = generator,
           }

@@ -25,12 +25,12 @@ local function class(name, methods)
   return methods
 end
 
-local function check_integer(value, name)
+local function check_integer(value, name, level)
   local integer = math.type(value) and math.tointeger(value)
   if not integer then
     error(("bad argument #1 to '%s' (%s)"):format(name, type(value) == "number"
       and "number has no integer representation"
-      or "number expected, got " .. (value == nil and "no value" or type(value))), 3)
+      or "number expected, got " .. (value == nil and "no value" or type(value))), level or 3)
   end
   return integer
 end
@@ -273,6 +273,10 @@ end
 -- @return what f returned
 -- @raise RuntimeError if the lock is not held; CancelledError; f's error
 function Condition:wait_for(f)
+  if type(f) ~= "function" and not (getmetatable(f) or {}).__call then
+    error(("bad argument #1 to 'wait_for' (function expected, got %s)")
+      :format(f == nil and "no value" or type(f)), 2)
+  end
   local result = f()
   while not result do
     self:wait()
@@ -381,7 +385,7 @@ local BoundedSemaphore = class("bounded_semaphore", {
 make_guarded(BoundedSemaphore)
 
 local function new_semaphore(n, methods)
-  n = n == nil and 1 or check_integer(n, methods.__agenda_type)
+  n = n == nil and 1 or check_integer(n, methods.__agenda_type, 4)
   if n < 0 then
     error(errors.ValueError("Semaphore initial value must be >= 0"), 0)
   end

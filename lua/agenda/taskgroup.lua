@@ -109,6 +109,13 @@ end
 
 -- ----- what a group can do -------------------------------------------------------------------
 
+local function check_self(self, call)
+  if getmetatable(self) ~= TaskGroup then
+    error(("bad argument #1 to '%s' (agenda.taskgroup expected, got %s)")
+      :format(call, core.type(self) or type(self)), 3)
+  end
+end
+
 --- Starts a task in the group; it first runs in the next turn.
 -- @function taskgroup:spawn
 -- @tparam function|awaitable f
@@ -116,6 +123,7 @@ end
 -- @treturn task
 -- @raise RuntimeError if the group is finished or shutting down; TypeError for what is neither
 function TaskGroup:spawn(f, ...)
+  check_self(self, "spawn")
   if self._closed or self._aborting or self._exiting and self._count == 0 then
     if core.type(f) == "coroutine" then
       f:close()
@@ -148,6 +156,7 @@ TaskGroup.create_task = TaskGroup.spawn
 -- @function taskgroup:cancel
 -- @tparam[opt] any message of the CancelledErrors
 function TaskGroup:cancel(message)
+  check_self(self, "cancel")
   if not self._closed and not self._aborting then
     abort(self, message)
     cancel_block(self, message)
@@ -156,9 +165,10 @@ end
 
 -- ----- leaving -------------------------------------------------------------------------------
 
--- Waits until all tasks are done. The first cancellation of the block meanwhile cancels them.
+-- Waits until all tasks are done. The first cancellation of the block meanwhile cancels them. Gives
+-- that, and the last of those that came when they were cancelled already.
 local function join(self)
-  local outside
+  local outside, late
   while self._count > 0 do
     self._waiter = self._loop:create_future()
     local ok, err = pcall(await, self._waiter)
@@ -170,10 +180,12 @@ local function join(self)
       if not self._aborting then
         outside = err
         abort(self, err.message)
+      else
+        late = err
       end
     end
   end
-  return outside
+  return outside, late
 end
 
 local function raise_group(self, passing)
@@ -201,7 +213,7 @@ local function leave(self, err)
   if err ~= nil and not self._aborting then
     abort(self)
   end
-  local passing = join(self)
+  local passing, late = join(self)
   self._closed = true
   if is_passing then
     passing = passing or err
@@ -223,6 +235,10 @@ local function leave(self, err)
   if passing and own and CancelledError:is(passing) then
     return true
   end
+  -- The group was cancelled by its own `cancel`, and then the block from outside.
+  if not passing and not own then
+    passing = late
+  end
   if passing and not rawequal(passing, err) then
     error(passing, 0)
   end
@@ -230,6 +246,10 @@ local function leave(self, err)
 end
 
 function TaskGroup.__close(self, err)
+  -- NB: to a `__close`, `error(nil)` looks like the end of the block.
+  if err == nil and self._finished == false then
+    err = RuntimeError("nil error")
+  end
   self._absorbed = leave(self, err) and err or nil
 end
 
@@ -270,9 +290,14 @@ function taskgroup.taskgroup()
   }, TaskGroup)
 end
 
+local function finish(self, ...)
+  self._finished = true
+  return ...
+end
+
 local function call_within(self, f)
   local _ <close> = self
-  return f(self)
+  return finish(self, f(self))
 end
 
 local function absorb(self, ok, ...)
@@ -296,6 +321,7 @@ function taskgroup.with_taskgroup(f)
     error(("bad argument #1 to 'with_taskgroup' (function expected, got %s)"):format(type(f)), 2)
   end
   local self = taskgroup.taskgroup()
+  self._finished = false
   return absorb(self, pcall(call_within, self, f))
 end
 

@@ -147,11 +147,19 @@ function Timeout.__tostring(self)
   return ("<timeout %s at %p>"):format(self._state, self)
 end
 
+local function check_self(self, call)
+  if getmetatable(self) ~= Timeout then
+    error(("bad argument #1 to '%s' (agenda.timeout expected, got %s)")
+      :format(call, core.type(self) or type(self)), 3)
+  end
+end
+
 --- Moves the deadline. One in the past expires in the next turn. As in asyncio.
 -- @function timeout:reschedule
 -- @tparam ?number when a time of the loop's, in seconds; nil: never
 -- @raise RuntimeError if the scope has expired or ended
 function Timeout:reschedule(when)
+  check_self(self, "reschedule")
   check_number(when, 1, "reschedule")
   if self._state ~= "active" then
     error(RuntimeError(("cannot reschedule a timeout that is %s"):format(self._state)), 0)
@@ -170,6 +178,7 @@ end
 -- @function timeout:when
 -- @treturn ?number a time of the loop's, in seconds; nil: never
 function Timeout:when()
+  check_self(self, "when")
   return self._when
 end
 
@@ -177,6 +186,7 @@ end
 -- @function timeout:expired
 -- @treturn boolean
 function Timeout:expired()
+  check_self(self, "expired")
   return self._state == "expiring" or self._state == "expired"
 end
 
