@@ -72,23 +72,36 @@ static int l_guard_gc(lua_State *L)
   lua_settop(L, 2);
   lua_pushnil(L);
   lua_setiuservalue(L, 2, AGENDA_ASYNCGEN_GUARD);
-  generator->kilobytes = 0; /* a new one at the next suspension */
+  generator->protected = false; /* a new one at the next suspension */
+  generator->skip = 0;
   lua_remove(L, 1);
   l_asyncgen_gc(L);
   generator->guarded = true;
   return 0;
 }
 
-/* Called when the generator at `index` was suspended by a value-yield. [-0, +0, may raise] */
+/* Bytes in use, modulo the size of an unsigned. */
+static unsigned memory_in_use(lua_State *L, unsigned low)
+{
+  return (unsigned)lua_gc(L, LUA_GCCOUNT) << 10 | low;
+}
+
+/*
+** Called when the generator at `index` was suspended by a value-yield. NB: what the guards
+** themselves took is left out of the count, or the generators of a pipeline would make guards
+** because of each other's for ever. [-0, +0, may raise]
+*/
 void agenda_asyncgen_guard(lua_State *L, agenda_asyncgen *generator, int index)
 {
-  unsigned bytes = (unsigned)lua_gc(L, LUA_GCCOUNTB);
-  if (AGENDA_LIKELY(generator->bytes == bytes && generator->skip > 0)) {
+  agenda_state *state = generator->body.object.state;
+  unsigned low = (unsigned)lua_gc(L, LUA_GCCOUNTB);
+  if (AGENDA_LIKELY(generator->skip > 0 &&
+                    ((generator->memory + state->guards) & 0x3ff) == low)) {
     generator->skip--;
     return;
   }
-  unsigned kilobytes = (unsigned)lua_gc(L, LUA_GCCOUNT);
-  if (generator->bytes == bytes && generator->kilobytes == kilobytes) {
+  unsigned before = memory_in_use(L, low);
+  if (generator->memory == before - state->guards && generator->protected) {
     if (generator->quiet < QUIET)
       generator->quiet++;
     else
@@ -97,12 +110,14 @@ void agenda_asyncgen_guard(lua_State *L, agenda_asyncgen *generator, int index)
   }
   generator->quiet = generator->skip = 0;
   luaL_checkstack(L, 6, "guard");
-  agenda_object_new(L, generator->body.object.state, &guard_kind, sizeof(agenda_object), 1);
+  agenda_object_new(L, state, &guard_kind, sizeof(agenda_object), 1);
   lua_pushvalue(L, index);
   lua_setiuservalue(L, -2, 1);
   lua_setiuservalue(L, index, AGENDA_ASYNCGEN_GUARD);
-  generator->bytes = (unsigned)lua_gc(L, LUA_GCCOUNTB);
-  generator->kilobytes = (unsigned)lua_gc(L, LUA_GCCOUNT);
+  unsigned after = memory_in_use(L, (unsigned)lua_gc(L, LUA_GCCOUNTB));
+  state->guards += after - before;
+  generator->memory = after - state->guards;
+  generator->protected = true;
 }
 
 /* ----- what consumers make of an outcome ----------------------------------------------- */

@@ -10,7 +10,8 @@
 typedef struct agenda_asyncgen {
   agenda_body body;
   agenda_hosted hosted;
-  unsigned kilobytes, bytes; /* memory in use when the guard was made: see asyncgen.c */
+  unsigned memory; /* in use when the guard was made, less guards: see asyncgen.c */
+  bool protected;  /* it has a guard */
   bool begun;   /* the hooks were called */
   uint8_t quiet, skip; /* suspensions without new memory; how many to look at in brief */
   bool guarded; /* its guard has finalized it already */

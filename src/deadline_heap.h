@@ -27,8 +27,8 @@ typedef struct agenda_deadline_heap {
 
 void agenda_deadline_heap_free(lua_State *L, agenda_deadline_heap *heap);
 
-/* Inserts for a time in seconds on the loop's clock, which may be infinite but not NaN. [may raise a memory error, and then has
-** changed nothing] */
+/* Inserts for a time in seconds on the loop's clock, which may be infinite but not NaN.
+** [may raise a memory error, and then has changed nothing] */
 void agenda_deadline_heap_insert(lua_State *L, agenda_deadline_heap *heap,
                                  agenda_deadline *deadline, double when);
 

@@ -68,6 +68,7 @@ typedef struct agenda_state {
   const void *error_metatables[AGENDA_ERROR_CLASSES];
   lua_Hook saved_hook;            /* the user's, while a throwing hook is set */
   int saved_mask, saved_count;
+  unsigned guards;                /* bytes taken by guards of async generators, about */
   bool has_context;               /* AGENDA_SLOT_CONTEXT is not nil */
   uint32_t cancel_pass;           /* counts requests to cancel */
   uint64_t task_names;            /* for "Task-1", "Task-2" ... */
