@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "list.h"
 
 const agenda_kind agenda_asyncgen_kind = {"async_generator", "agenda.asyncgen", NULL, NULL, false};
 
@@ -29,13 +30,13 @@ int agenda_asyncgen_raise_running(lua_State *L)
                             "asynchronous generator is already running");
 }
 
-/* A finished generator leaves its host's list of open ones. */
-void agenda_asyncgen_settle(agenda_asyncgen *generator)
+/* A finished generator has no need of its host any more. */
+void agenda_asyncgen_settle(lua_State *L, agenda_asyncgen *generator)
 {
-  if (generator->hosted.host != NULL) {
-    agenda_list_unlink(&generator->hosted.link);
-    generator->hosted.host = NULL;
-  }
+  agenda_host *host = generator->host;
+  generator->host = NULL;
+  if (host != NULL)
+    host->release(L, host);
 }
 
 static agenda_asyncgen *of_frame(agenda_frame *frame)
@@ -142,7 +143,7 @@ static int receive_iteration(lua_State *L, agenda_frame *frame, agenda_outcome w
     return n;
   }
   if (frame->status == AGENDA_FRAME_FINISHED)
-    agenda_asyncgen_settle(of_frame(frame));
+    agenda_asyncgen_settle(L, of_frame(frame));
   if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
     return raise_end(L, what, n);
   lua_pushnil(L);
@@ -156,7 +157,7 @@ int agenda_asyncgen_receive_next(lua_State *L, agenda_frame *frame, agenda_outco
     return n;
   }
   if (frame->status == AGENDA_FRAME_FINISHED)
-    agenda_asyncgen_settle(of_frame(frame));
+    agenda_asyncgen_settle(L, of_frame(frame));
   if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
     return raise_end(L, what, n);
   return agenda_error_raise(L, AGENDA_STOP_ASYNC_ITERATION, NULL);
@@ -167,7 +168,7 @@ int agenda_asyncgen_receive_close(lua_State *L, agenda_frame *frame, agenda_outc
   if (what == AGENDA_VALUE || what == AGENDA_WAIT)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "async generator ignored GeneratorExit");
   if (frame->status == AGENDA_FRAME_FINISHED)
-    agenda_asyncgen_settle(of_frame(frame));
+    agenda_asyncgen_settle(L, of_frame(frame));
   if (what == AGENDA_ERROR && agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT))
     return 0;
   if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
@@ -185,7 +186,7 @@ void agenda_asyncgen_begin(lua_State *L, agenda_asyncgen *generator, int index)
   index = lua_absindex(L, index);
   luaL_checkstack(L, 8, "async generator hooks");
   generator->begun = true;
-  agenda_hooks_first(L, generator->body.object.state, &generator->hosted, index);
+  agenda_hooks_first(L, generator->body.object.state, &generator->host, index);
   if (lua_isnil(L, -1))
     lua_pop(L, 1);
   else
@@ -362,14 +363,14 @@ static void close_collected(lua_State *L, agenda_asyncgen *generator)
     agenda_error_push(L, AGENDA_RUNTIME_ERROR, "async generator ignored GeneratorExit");
   }
   else if (what == AGENDA_RETURN || agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT)) {
-    agenda_asyncgen_settle(generator);
+    agenda_asyncgen_settle(L, generator);
     return;
   }
   else if (frame->status != AGENDA_FRAME_FINISHED) {
     agenda_body_rearm(L); /* the C stack was used up: the next collection tries again */
     return;
   }
-  agenda_asyncgen_settle(generator);
+  agenda_asyncgen_settle(L, generator);
   const char *message = lua_pushfstring(L, "error while closing a collected async generator '%s'",
                                         agenda_body_push_name(L, 1));
   lua_insert(L, 2);
@@ -392,7 +393,7 @@ static int l_asyncgen_gc(lua_State *L)
   if (frame->status == AGENDA_FRAME_CREATED)
     agenda_frame_drop(L, frame);
   if (frame->status == AGENDA_FRAME_FINISHED) {
-    agenda_asyncgen_settle(generator);
+    agenda_asyncgen_settle(L, generator);
     return 0;
   }
   if (frame->status == AGENDA_FRAME_WAITING && frame->caller != NULL) {
@@ -406,7 +407,7 @@ static int l_asyncgen_gc(lua_State *L)
     return 0;
   }
   agenda_body_rearm(L);
-  agenda_host *host = generator->hosted.host;
+  agenda_host *host = generator->host;
   if (host != NULL && host->close(L, host, 1))
     return 0;
   if (agenda_body_push_extra(L, 1, AGENDA_EXTRA_FINALIZER) == LUA_TNIL) {
@@ -460,9 +461,8 @@ static int l_asyncgen_tostring(lua_State *L)
 
 static int make_asyncgen(lua_State *L)
 {
-  agenda_asyncgen *generator = agenda_body_new(L, &agenda_asyncgen_kind, sizeof *generator,
-                                               AGENDA_ASYNCGEN_GUARD, AGENDA_YIELDS_ASYNC);
-  agenda_list_init(&generator->hosted.link);
+  agenda_body_new(L, &agenda_asyncgen_kind, sizeof(agenda_asyncgen), AGENDA_ASYNCGEN_GUARD,
+                  AGENDA_YIELDS_ASYNC);
   lua_pushnil(L);
   lua_pushnil(L);
   lua_pushvalue(L, 1);

@@ -9,7 +9,7 @@
 
 typedef struct agenda_asyncgen {
   agenda_body body;
-  agenda_hosted hosted;
+  agenda_host *host; /* that has adopted it, while it is open, or NULL */
   unsigned memory; /* in use when the guard was made, less guards: see asyncgen.c */
   bool protected;  /* it has a guard */
   bool begun;   /* the hooks were called */
@@ -59,6 +59,6 @@ int agenda_asyncgen_receive_next(lua_State *L, agenda_frame *frame, agenda_outco
 int agenda_asyncgen_receive_close(lua_State *L, agenda_frame *frame, agenda_outcome what, int n);
 int agenda_asyncgen_raise_running(lua_State *L);
 void agenda_asyncgen_begin(lua_State *L, agenda_asyncgen *generator, int index);
-void agenda_asyncgen_settle(agenda_asyncgen *generator);
+void agenda_asyncgen_settle(lua_State *L, agenda_asyncgen *generator);
 
 #endif

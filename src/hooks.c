@@ -3,25 +3,62 @@
 **
 ** A running loop would pay two calls of Lua functions for each async generator. So it is a host:
 ** its two hooks are ordinary functions to whoever asks for them, and as long as nobody has
-** replaced them the library links the generator into the host's list instead of calling.
+** replaced them the library puts the generator into the host's table instead of calling.
 */
 #include "hooks.h"
 
+#include <stdlib.h>
+
 #include "errors.h"
 
-void agenda_host_init(agenda_host *host)
+void agenda_host_init(lua_State *L, agenda_host *host)
 {
-  agenda_list_init(&host->generators);
-  host->close = NULL;
+  host->generators = LUA_NOREF;
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  host->generators = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-void agenda_host_clear(agenda_host *host)
+void agenda_host_clear(lua_State *L, agenda_host *host)
 {
-  while (!agenda_list_empty(&host->generators)) {
-    agenda_hosted *hosted = AGENDA_LIST_OWNER(host->generators.next, agenda_hosted, link);
-    agenda_list_unlink(&hosted->link);
-    hosted->host = NULL;
+  luaL_unref(L, LUA_REGISTRYINDEX, host->generators);
+  host->generators = LUA_NOREF;
+}
+
+static int compare_places(const void *a, const void *b)
+{
+  lua_Integer x = *(const lua_Integer *)a, y = *(const lua_Integer *)b;
+  return x < y ? -1 : x > y;
+}
+
+void agenda_host_push_list(lua_State *L, const agenda_host *host)
+{
+  size_t n = 0, i = 0;
+  luaL_checkstack(L, 8, "list of async generators");
+  lua_newtable(L);
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, host->generators) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    return;
   }
+  int table = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1))
+    n++;
+  lua_Integer *places = lua_newuserdatauv(L, (n + 1) * sizeof *places, 0);
+  for (lua_pushnil(L); lua_next(L, table) && i < n; lua_pop(L, 1))
+    places[i++] = lua_tointeger(L, -2);
+  lua_settop(L, table + 1);
+  qsort(places, i, sizeof *places, compare_places);
+  n = 0;
+  for (size_t k = 0; k < i; k++) {
+    if (lua_rawgeti(L, table, places[k]) == LUA_TNIL)
+      lua_pop(L, 1);
+    else
+      lua_rawseti(L, table - 1, (lua_Integer)++n);
+  }
+  lua_settop(L, table - 1);
 }
 
 agenda_host *agenda_hooks_exchange(lua_State *L, agenda_host *host)
@@ -37,13 +74,16 @@ agenda_host *agenda_hooks_exchange(lua_State *L, agenda_host *host)
   return earlier;
 }
 
-void agenda_hooks_first(lua_State *L, agenda_state *state, agenda_hosted *hosted, int index)
+void agenda_hooks_first(lua_State *L, agenda_state *state, agenda_host **host, int index)
 {
   index = lua_absindex(L, index);
-  agenda_list_init(&hosted->link);
   if (state->host != NULL) {
-    hosted->host = state->host;
-    agenda_list_append(&state->host->generators, &hosted->link);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, state->host->generators);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, ++state->host->adopted);
+    lua_pop(L, 1);
+    *host = state->host;
+    state->host->retain(state->host);
     lua_pushnil(L);
     return;
   }

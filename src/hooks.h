@@ -5,27 +5,33 @@
 #ifndef AGENDA_HOOKS_H
 #define AGENDA_HOOKS_H
 
-#include "list.h"
 #include "support.h"
 
-/* Adopts the generators that are first iterated while it is the state's. */
+/*
+** Adopts the generators that are first iterated while it is the state's. NB: it knows them by a
+** weak table, not by links in them: where memory is short, Lua drops a finalizer unrun, and an
+** object may be freed that had no chance to unlink itself. For the same reason a host is counted
+** by those it adopts.
+*/
 typedef struct agenda_host {
-  agenda_list generators; /* agenda_hosted.link of the open ones, in order of first iteration */
+  int generators;       /* registry reference: order of first iteration -> generator, weak */
+  lua_Integer adopted;  /* how many so far */
   /* Starts the cleanup of the suspended generator at `index`, as a task; false if it cannot.
   ** [-0, +0, may raise] */
   bool (*close)(lua_State *L, struct agenda_host *host, int index);
+  void (*retain)(struct agenda_host *host);
+  void (*release)(lua_State *L, struct agenda_host *host);
 } agenda_host;
 
-/* A generator's place with its host. */
-typedef struct agenda_hosted {
-  agenda_list link;
-  agenda_host *host; /* NULL without one */
-} agenda_hosted;
+/* Gives a zeroed host its table. [-0, +0, may raise] */
+void agenda_host_init(lua_State *L, agenda_host *host);
 
-void agenda_host_init(agenda_host *host);
+/* Lets go of the table: the generators outlive their host's service. [-0, +0] */
+void agenda_host_clear(lua_State *L, agenda_host *host);
 
-/* Lets go of all generators: they outlive their host. */
-void agenda_host_clear(agenda_host *host);
+/* Pushes a list of those that are not collected, in the order of first iteration.
+** [-0, +1, may raise] */
+void agenda_host_push_list(lua_State *L, const agenda_host *host);
 
 /* Makes `host` (NULL for none) the state's, with the Lua hooks that the functions on the top and
 ** under it (firstiter, finalizer) stand for; gives the earlier ones in their place.
@@ -33,10 +39,11 @@ void agenda_host_clear(agenda_host *host);
 agenda_host *agenda_hooks_exchange(lua_State *L, agenda_host *host);
 
 /*
-** The first iteration of the generator at `index`: calls the hook, joins the host, and leaves the
-** finalizer in force (nil where the host serves). [-0, +1, may raise]
+** The first iteration of the generator at `index`: calls the hook, or has the state's host adopt
+** it, which is stored in `*host` and to be released. Leaves the finalizer in force (nil where a
+** host serves). [-0, +1, may raise]
 */
-void agenda_hooks_first(lua_State *L, agenda_state *state, agenda_hosted *hosted, int index);
+void agenda_hooks_first(lua_State *L, agenda_state *state, agenda_host **host, int index);
 
 void agenda_open_hooks(lua_State *L);
 

@@ -98,7 +98,6 @@ agenda_loop *agenda_loop_new(lua_State *L, agenda_state *state)
     agenda_object_new(L, state, &agenda_loop_kind, sizeof *loop, AGENDA_LOOP_SLOTS);
   agenda_list_init(&loop->watches);
   agenda_list_init(&loop->happened);
-  agenda_loop_init_hooks(loop);
   atomic_init(&loop->woken, false);
   loop->timer_fd = loop->wake_fd = loop->wake_end = -1;
   loop->slow = DEFAULT_SLOW_CALLBACK;
@@ -110,6 +109,7 @@ agenda_loop *agenda_loop_new(lua_State *L, agenda_state *state)
   schedule->report = agenda_loop_report_stopped;
   schedule->debug = state->debug;
   loop->schedule = schedule;
+  agenda_loop_init_hooks(loop);
   state->live.count[AGENDA_LIVE_LOOPS]++;
   register_schedule(L, schedule);
   errno = 0;
@@ -191,7 +191,6 @@ static void close_loop(lua_State *L, agenda_loop *loop)
     watch->stop(L, loop, watch);
   }
   abandon_all(L, loop->schedule);
-  agenda_host_clear(&loop->host);
   agenda_schedule_close(L, loop->schedule);
   stop_libev(loop);
   loop->object.state->live.count[AGENDA_LIVE_LOOPS]--;

@@ -62,7 +62,6 @@ struct agenda_loop {
   double armed;              /* what the timer is set to, or infinity */
   double rang;               /* when the timer last ended a poll */
   double slow;               /* slow_callback_duration, seconds */
-  agenda_host host;          /* of the async generators that are first iterated on it */
   agenda_host *earlier_host; /* the state's, while it runs; likewise the next three */
   struct agenda_frame *frame;
   struct agenda_runner *runner;

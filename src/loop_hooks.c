@@ -14,14 +14,12 @@
 
 static bool start_cleanup(lua_State *L, agenda_host *host, int index)
 {
-  agenda_loop *loop = AGENDA_LIST_OWNER(host, agenda_loop, host);
-  return loop->schedule != NULL && agenda_task_close_generator(L, loop->schedule, index);
+  return agenda_task_close_generator(L, AGENDA_LIST_OWNER(host, agenda_schedule, host), index);
 }
 
 void agenda_loop_init_hooks(agenda_loop *loop)
 {
-  agenda_host_init(&loop->host);
-  loop->host.close = start_cleanup;
+  loop->schedule->host.close = start_cleanup;
 }
 
 /* ----- the hooks as functions; the loop is their second upvalue ------------------------ */
@@ -50,7 +48,7 @@ static int l_finalizer(lua_State *L)
 {
   agenda_loop *loop = lua_touserdata(L, lua_upvalueindex(2));
   agenda_object_check(L, 1, &agenda_asyncgen_kind);
-  if (!start_cleanup(L, &loop->host, 1))
+  if (!start_cleanup(L, &loop->schedule->host, 1))
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Event loop is closed");
   return 0;
 }
@@ -72,7 +70,7 @@ void agenda_loop_enter_hooks(lua_State *L, agenda_loop *loop, int index)
 {
   push_hook(L, index, AGENDA_LOOP_FIRSTITER, l_firstiter);
   push_hook(L, index, AGENDA_LOOP_FINALIZER, l_finalizer);
-  loop->earlier_host = agenda_hooks_exchange(L, &loop->host);
+  loop->earlier_host = agenda_hooks_exchange(L, &loop->schedule->host);
   lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FINALIZER);
   lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
 }
@@ -91,32 +89,6 @@ void agenda_loop_leave_hooks(lua_State *L, agenda_loop *loop, int index)
 
 /* ----- the generators that are open ---------------------------------------------------- */
 
-/*
-** Pushes the userdata that holds a frame: the first value of the outermost function of its
-** coroutine, which frame.c puts there.
-*/
-static void push_owner(lua_State *L, lua_State *co)
-{
-  lua_Debug info;
-  int low = 0, high = 1;
-  while (lua_getstack(co, high, &info)) {
-    low = high;
-    high *= 2;
-  }
-  while (high - low > 1) {
-    int middle = low + (high - low) / 2;
-    if (lua_getstack(co, middle, &info))
-      low = middle;
-    else
-      high = middle;
-  }
-  lua_getstack(co, low, &info);
-  if (!lua_checkstack(co, 1) || lua_getlocal(co, &info, 1) == NULL)
-    lua_pushnil(L);
-  else
-    lua_xmove(co, L, 1);
-}
-
 /*** The async generators that were first iterated on the loop and are still open.
 @function _loop_generators
 @tparam event_loop loop
@@ -125,20 +97,9 @@ static void push_owner(lua_State *L, lua_State *co)
 static int l_loop_generators(lua_State *L)
 {
   agenda_loop *loop = agenda_loop_check(L, 1, true);
-  const agenda_list *head = &loop->host.generators;
-  lua_Integer n = 0;
   lua_settop(L, 1);
-  lua_newtable(L);
-  for (agenda_list *node = head->next; node != head; node = node->next) {
-    lua_State *co = AGENDA_LIST_OWNER(node, agenda_asyncgen, hosted.link)->body.frame.co;
-    if (co == NULL)
-      continue;
-    push_owner(L, co);
-    if (agenda_object_test(L, -1, &agenda_asyncgen_kind) != NULL)
-      lua_rawseti(L, 2, ++n);
-    else
-      lua_pop(L, 1);
-  }
+  agenda_host_push_list(L, &loop->schedule->host);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
   if (lua_getiuservalue(L, 1, AGENDA_LOOP_GENERATORS) == LUA_TTABLE) {
     for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
       lua_pushvalue(L, -2);

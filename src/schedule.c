@@ -12,6 +12,16 @@ static void *reallocate(lua_State *L, void *block, size_t old_size, size_t size)
   return allocate(ud, block, old_size, size);
 }
 
+static void retain_host(agenda_host *host)
+{
+  agenda_schedule_retain(AGENDA_LIST_OWNER(host, agenda_schedule, host));
+}
+
+static void release_host(lua_State *L, agenda_host *host)
+{
+  agenda_schedule_release(L, AGENDA_LIST_OWNER(host, agenda_schedule, host));
+}
+
 /*
 ** NB: the memory is a userdata in the registry, not a block of the allocator's: where memory is
 ** short Lua drops a finalizer unrun, and a reference that is never given back must not outlive
@@ -27,6 +37,9 @@ agenda_schedule *agenda_schedule_new(lua_State *L, agenda_state *state)
   agenda_list_init(&schedule->tasks);
   lua_newtable(L);
   schedule->anchors = luaL_ref(L, LUA_REGISTRYINDEX);
+  agenda_host_init(L, &schedule->host);
+  schedule->host.retain = retain_host;
+  schedule->host.release = release_host;
   lua_rawsetp(L, LUA_REGISTRYINDEX, schedule);
   return schedule;
 }
@@ -58,6 +71,7 @@ void agenda_schedule_close(lua_State *L, agenda_schedule *schedule)
   schedule->free_count = schedule->free_size = 0;
   luaL_unref(L, LUA_REGISTRYINDEX, schedule->anchors);
   schedule->anchors = LUA_NOREF;
+  agenda_host_clear(L, &schedule->host);
 }
 
 /*

@@ -9,6 +9,7 @@
 #define AGENDA_SCHEDULE_H
 
 #include "deadline_heap.h"
+#include "hooks.h"
 #include "list.h"
 #include "ready_queue.h"
 #include "support.h"
@@ -23,6 +24,7 @@ typedef struct agenda_schedule {
   agenda_deadline_heap deadlines;
   agenda_list tasks;             /* the unfinished, in order of creation */
   struct agenda_task *current;   /* the task whose step runs, or NULL */
+  agenda_host host;              /* of the async generators first iterated on the loop */
   double (*now)(struct agenda_schedule *schedule);
   double virtual_now;            /* the time, where a virtual clock stands in for the real one */
   /* Reports the context table on the top to the loop's handler, also while it does not run.
