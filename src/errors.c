@@ -242,9 +242,7 @@ static void append_levels(lua_State *L, int trace, int first_level)
 {
   lua_Debug info;
   int n = (int)lua_rawlen(L, trace);
-  if (n >= TRACE_LIMIT)
-    return;
-  for (int level = 0; level < LEVELS_PER_COROUTINE; level++) {
+  for (int level = 0; n < TRACE_LIMIT && level < LEVELS_PER_COROUTINE; level++) {
     if (!lua_getstack(L, first_level + level, &info) || !lua_getinfo(L, "nSlf", &info))
       break;
     if (*info.what == 'C' && level > 0 && info.name == NULL) {
@@ -265,7 +263,7 @@ static void append_levels(lua_State *L, int trace, int first_level)
 static void append_boundary(lua_State *L, int trace)
 {
   int n = (int)lua_rawlen(L, trace);
-  for (int i = 1; i <= 3; i++) {
+  for (int i = 1; n < TRACE_LIMIT && i <= 3; i++) {
     lua_pushboolean(L, 0);
     lua_rawseti(L, trace, n + i);
   }
@@ -339,24 +337,18 @@ static bool is_flow(lua_State *L, int index)
 }
 
 /*
-** An error that comes out of an awaited coroutine continues its trace; an error object that is
-** raised again keeps the trace of where it was first raised.
+** An error object that is raised again keeps the trace of where it was first raised; one that is on
+** its way out of an awaited coroutine has been seen by agenda_error_propagate.
 */
 int agenda_error_on_raise(lua_State *L)
 {
   agenda_state *state = agenda_state_get(L);
   bool propagating = state->propagating;
   state->propagating = false;
-  if (!lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1))
+  if (propagating || !lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1))
     return 1;
   find_trace(L, 1);
-  if (lua_istable(L, 2) && (propagating || lua_istable(L, 1))) {
-    if (propagating) {
-      append_boundary(L, 2);
-      append_levels(L, 2, 2); /* the library's call that raised is no news */
-    }
-  }
-  else {
+  if (!lua_istable(L, 2) || !lua_istable(L, 1)) {
     lua_settop(L, 1);
     lua_newtable(L);
     append_levels(L, 2, 1);
@@ -367,9 +359,24 @@ int agenda_error_on_raise(lua_State *L)
   return 1;
 }
 
+/*
+** NB: the trace is continued here and not in the message handler, which does not see an error that
+** the awaiting function catches with pcall.
+*/
 int agenda_error_propagate(lua_State *L)
 {
-  agenda_state_get(L)->propagating = true;
+  agenda_state *state = agenda_state_get(L);
+  int error = lua_gettop(L);
+  state->propagating = false;
+  if (lua_checkstack(L, 16) && !lua_isnil(L, error) && !is_flow(L, error)) {
+    find_trace(L, error);
+    if (lua_istable(L, -1)) {
+      append_boundary(L, error + 1);
+      append_levels(L, error + 1, 1);
+      state->propagating = true;
+    }
+    lua_settop(L, error);
+  }
   return lua_error(L);
 }
 

@@ -223,8 +223,7 @@ static void on_throw(lua_State *L, lua_Debug *info)
   agenda_slot_push_slow(L, AGENDA_SLOT_THROWN);
   lua_pushnil(L);
   agenda_slot_set_slow(L, AGENDA_SLOT_THROWN);
-  state->propagating = true;
-  lua_error(L);
+  agenda_error_propagate(L);
 }
 
 /*
@@ -347,6 +346,7 @@ agenda_outcome agenda_frame_drive(lua_State *from, agenda_runner *runner, agenda
   agenda_frame *frame = base->leaf != NULL ? base->leaf : base;
   nargs = give(from, frame, nargs, throw);
   base->leaf = NULL;
+  state->propagating = false;
   runner->base = base;
   runner->outer = state->runner;
   state->runner = runner;
