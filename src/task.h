@@ -50,6 +50,9 @@ bool agenda_task_cancel(lua_State *L, int index);
 /* The task's deadline has come: it goes to the ready queue. */
 void agenda_task_wake(lua_State *L, agenda_task *task);
 
+/* Pushes the name of the task at `index`, its default one or the one that was set. [-0, +1] */
+const char *agenda_task_push_name(lua_State *L, int index);
+
 /* Pushes the task's userdata. [-0, +1] */
 void agenda_task_push(lua_State *L, agenda_task *task);
 
