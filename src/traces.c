@@ -1,0 +1,205 @@
+/*
+** traces.c: where errors were raised.
+**
+** A trace is a table of triples function, line, name, innermost first; `false` in place of a
+** function begins the next coroutine outward. Recording so costs a fraction of luaL_traceback,
+** and the text is made only when somebody reads it.
+*/
+#include "errors.h"
+
+enum {
+  LEVELS_PER_COROUTINE = 24,
+  TRACE_LIMIT = 3 * 160, /* entries; what lies further out is left out */
+  RECENT = 32            /* traces of errors that are not objects */
+};
+
+static void append_levels(lua_State *L, int trace, int first_level)
+{
+  lua_Debug info;
+  int n = (int)lua_rawlen(L, trace);
+  for (int level = 0; n < TRACE_LIMIT && level < LEVELS_PER_COROUTINE; level++) {
+    if (!lua_getstack(L, first_level + level, &info) || !lua_getinfo(L, "nSlf", &info))
+      break;
+    if (*info.what == 'C' && level > 0 && info.name == NULL) {
+      lua_pop(L, 1); /* the library's own base function */
+      continue;
+    }
+    lua_rawseti(L, trace, ++n);
+    lua_pushinteger(L, info.currentline);
+    lua_rawseti(L, trace, ++n);
+    if (info.name != NULL)
+      lua_pushstring(L, info.name);
+    else
+      lua_pushboolean(L, 0);
+    lua_rawseti(L, trace, ++n);
+  }
+}
+
+static void append_boundary(lua_State *L, int trace)
+{
+  int n = (int)lua_rawlen(L, trace);
+  for (int i = 1; n < TRACE_LIMIT && i <= 3; i++) {
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, trace, n + i);
+  }
+}
+
+/* Pushes the trace of the value at `index` (absolute) or nil. */
+static void find_trace(lua_State *L, int index)
+{
+  if (lua_istable(L, index) || lua_isuserdata(L, index)) {
+    agenda_slot_push_slow(L, AGENDA_SLOT_TRACES);
+    lua_pushvalue(L, index);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    return;
+  }
+  agenda_slot_push_slow(L, AGENDA_SLOT_RECENT);
+  for (int i = 1; i <= RECENT; i++) {
+    lua_rawgeti(L, -1, 2 * i);
+    if (lua_rawequal(L, -1, index)) {
+      lua_pop(L, 1);
+      lua_rawgeti(L, -1, 2 * i + 1);
+      lua_remove(L, -2);
+      return;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  lua_pushnil(L);
+}
+
+/* Stores the trace on the top for the value at `index` (absolute). [-1, +0] */
+static void store_trace(lua_State *L, int index)
+{
+  if (lua_istable(L, index) || lua_isuserdata(L, index)) {
+    agenda_slot_push_slow(L, AGENDA_SLOT_TRACES);
+    lua_pushvalue(L, index);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 2);
+    return;
+  }
+  agenda_slot_push_slow(L, AGENDA_SLOT_RECENT);
+  lua_rawgeti(L, -1, 1);
+  lua_Integer last = lua_tointeger(L, -1) % RECENT + 1;
+  lua_pop(L, 1);
+  for (int i = 1; i <= RECENT; i++) { /* the same string again takes the place of the older */
+    lua_rawgeti(L, -1, 2 * i);
+    bool same = lua_rawequal(L, -1, index);
+    lua_pop(L, 1);
+    if (same) {
+      last = i;
+      break;
+    }
+  }
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, 2 * last);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, 2 * last + 1);
+  lua_pushinteger(L, last);
+  lua_rawseti(L, -2, 1);
+  lua_pop(L, 2);
+}
+
+/* Whether an error of this kind is a matter of course, whose trace nobody wants. */
+static bool is_flow(lua_State *L, int index)
+{
+  return agenda_error_is(L, index, AGENDA_STOP_ITERATION) ||
+         agenda_error_is(L, index, AGENDA_STOP_ASYNC_ITERATION) ||
+         agenda_error_is(L, index, AGENDA_GENERATOR_EXIT) ||
+         agenda_error_is(L, index, AGENDA_CANCELLED_ERROR);
+}
+
+/*
+** An error object that is raised again keeps the trace of where it was first raised; one that is on
+** its way out of an awaited coroutine has been seen by agenda_error_propagate.
+*/
+int agenda_error_on_raise(lua_State *L)
+{
+  agenda_state *state = agenda_state_get(L);
+  bool propagating = state->propagating;
+  state->propagating = false;
+  if (propagating || !lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1))
+    return 1;
+  find_trace(L, 1);
+  if (!lua_istable(L, 2) || !lua_istable(L, 1)) {
+    lua_settop(L, 1);
+    lua_newtable(L);
+    append_levels(L, 2, 1);
+    lua_pushvalue(L, 2);
+    store_trace(L, 1);
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+/*
+** NB: the trace is continued here and not in the message handler, which does not see an error that
+** the awaiting function catches with pcall.
+*/
+int agenda_error_propagate(lua_State *L)
+{
+  agenda_state *state = agenda_state_get(L);
+  int error = lua_gettop(L);
+  state->propagating = false;
+  if (lua_checkstack(L, 16) && !lua_isnil(L, error) && !is_flow(L, error)) {
+    find_trace(L, error);
+    if (lua_istable(L, -1)) {
+      append_boundary(L, error + 1);
+      append_levels(L, error + 1, 1);
+      state->propagating = true;
+    }
+    lua_settop(L, error);
+  }
+  return lua_error(L);
+}
+
+/* Pushes the line of the trace's entry at `i`. [-0, +1] */
+static void push_level(lua_State *L, int trace, int i)
+{
+  lua_Debug info;
+  if (lua_rawgeti(L, trace, i) != LUA_TFUNCTION) {
+    lua_pop(L, 1);
+    lua_pushliteral(L, "\nawaited by:");
+    return;
+  }
+  lua_getinfo(L, ">S", &info);
+  lua_rawgeti(L, trace, i + 1);
+  lua_rawgeti(L, trace, i + 2);
+  int line = (int)lua_tointeger(L, -2);
+  const char *name = lua_tostring(L, -1);
+  lua_pushfstring(L, "\n\t%s:", info.short_src);
+  if (line > 0)
+    lua_pushfstring(L, "%d:", line);
+  else
+    lua_pushliteral(L, "");
+  if (name != NULL)
+    lua_pushfstring(L, " in function '%s'", name);
+  else if (*info.what == 'm')
+    lua_pushliteral(L, " in main chunk");
+  else if (*info.what == 'C')
+    lua_pushliteral(L, " in ?");
+  else
+    lua_pushfstring(L, " in function <%s:%d>", info.short_src, info.linedefined);
+  lua_concat(L, 3);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
+void agenda_error_push_trace(lua_State *L, int index)
+{
+  luaL_checkstack(L, 16, "traceback");
+  index = lua_absindex(L, index);
+  find_trace(L, index);
+  if (!lua_istable(L, -1))
+    return; /* the nil */
+  int trace = lua_gettop(L);
+  int n = (int)lua_rawlen(L, trace);
+  lua_pushliteral(L, "stack traceback:");
+  for (int i = 1; i < n; i += 3) {
+    push_level(L, trace, i);
+    lua_concat(L, 2);
+  }
+  lua_remove(L, trace);
+}
