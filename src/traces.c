@@ -1,16 +1,19 @@
 /*
 ** traces.c: where errors were raised.
 **
-** A trace is a table of triples function, line, name, innermost first; `false` in place of a
-** function begins the next coroutine outward. Recording so costs a fraction of luaL_traceback,
-** and the text is made only when somebody reads it.
+** A trace is a table of levels, innermost first, each of four entries: source, line, name, line of
+** the definition (0 in a main chunk, -1 in C); `false` in place of a source begins the next
+** coroutine outward. Recording so costs a fraction of luaL_traceback, and the text is made only
+** when somebody reads it. Functions are not kept: with their upvalues they would keep alive what
+** the error has long left behind.
 */
 #include "errors.h"
 
 enum {
   LEVELS_PER_COROUTINE = 24,
-  TRACE_LIMIT = 3 * 160, /* entries; what lies further out is left out */
-  RECENT = 32            /* traces of errors that are not objects */
+  LEVEL = 4,                 /* entries of a level */
+  TRACE_LIMIT = LEVEL * 160, /* entries; what lies further out is left out */
+  RECENT = 32                /* traces of errors that are not objects */
 };
 
 static void append_levels(lua_State *L, int trace, int first_level)
@@ -18,12 +21,10 @@ static void append_levels(lua_State *L, int trace, int first_level)
   lua_Debug info;
   int n = (int)lua_rawlen(L, trace);
   for (int level = 0; n < TRACE_LIMIT && level < LEVELS_PER_COROUTINE; level++) {
-    if (!lua_getstack(L, first_level + level, &info) || !lua_getinfo(L, "nSlf", &info))
-      break;
-    if (*info.what == 'C' && level > 0 && info.name == NULL) {
-      lua_pop(L, 1); /* the library's own base function */
-      continue;
-    }
+    if (!lua_getstack(L, first_level + level, &info) || !lua_getinfo(L, "nSl", &info)) break;
+    if (*info.what == 'C' && level > 0 && info.name == NULL)
+      continue; /* the library's own base function */
+    lua_pushstring(L, info.short_src);
     lua_rawseti(L, trace, ++n);
     lua_pushinteger(L, info.currentline);
     lua_rawseti(L, trace, ++n);
@@ -32,13 +33,15 @@ static void append_levels(lua_State *L, int trace, int first_level)
     else
       lua_pushboolean(L, 0);
     lua_rawseti(L, trace, ++n);
+    lua_pushinteger(L, *info.what == 'm' ? 0 : info.linedefined);
+    lua_rawseti(L, trace, ++n);
   }
 }
 
 static void append_boundary(lua_State *L, int trace)
 {
   int n = (int)lua_rawlen(L, trace);
-  for (int i = 1; n < TRACE_LIMIT && i <= 3; i++) {
+  for (int i = 1; n < TRACE_LIMIT && i <= LEVEL; i++) {
     lua_pushboolean(L, 0);
     lua_rawseti(L, trace, n + i);
   }
@@ -120,8 +123,7 @@ int agenda_error_on_raise(lua_State *L)
   agenda_state *state = agenda_state_get(L);
   bool propagating = state->propagating;
   state->propagating = false;
-  if (propagating || !lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1))
-    return 1;
+  if (propagating || !lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1)) return 1;
   find_trace(L, 1);
   if (!lua_istable(L, 2) || !lua_istable(L, 1)) {
     lua_settop(L, 1);
@@ -155,36 +157,35 @@ int agenda_error_propagate(lua_State *L)
   return lua_error(L);
 }
 
-/* Pushes the line of the trace's entry at `i`. [-0, +1] */
+/* Pushes the line of the trace's level at `i`. [-0, +1] */
 static void push_level(lua_State *L, int trace, int i)
 {
-  lua_Debug info;
-  if (lua_rawgeti(L, trace, i) != LUA_TFUNCTION) {
+  if (lua_rawgeti(L, trace, i) != LUA_TSTRING) {
     lua_pop(L, 1);
     lua_pushliteral(L, "\nawaited by:");
     return;
   }
-  lua_getinfo(L, ">S", &info);
-  lua_rawgeti(L, trace, i + 1);
-  lua_rawgeti(L, trace, i + 2);
-  int line = (int)lua_tointeger(L, -2);
-  const char *name = lua_tostring(L, -1);
-  lua_pushfstring(L, "\n\t%s:", info.short_src);
+  int base = lua_gettop(L);
+  for (int k = 1; k < LEVEL; k++) lua_rawgeti(L, trace, i + k);
+  const char *source = lua_tostring(L, base);
+  int line = (int)lua_tointeger(L, base + 1), defined = (int)lua_tointeger(L, base + 3);
+  const char *name = lua_tostring(L, base + 2);
+  lua_pushfstring(L, "\n\t%s:", source);
   if (line > 0)
     lua_pushfstring(L, "%d:", line);
   else
     lua_pushliteral(L, "");
   if (name != NULL)
     lua_pushfstring(L, " in function '%s'", name);
-  else if (*info.what == 'm')
+  else if (defined == 0)
     lua_pushliteral(L, " in main chunk");
-  else if (*info.what == 'C')
+  else if (defined < 0)
     lua_pushliteral(L, " in ?");
   else
-    lua_pushfstring(L, " in function <%s:%d>", info.short_src, info.linedefined);
+    lua_pushfstring(L, " in function <%s:%d>", source, defined);
   lua_concat(L, 3);
-  lua_replace(L, -3);
-  lua_pop(L, 1);
+  lua_replace(L, base);
+  lua_settop(L, base);
 }
 
 void agenda_error_push_trace(lua_State *L, int index)
@@ -192,12 +193,11 @@ void agenda_error_push_trace(lua_State *L, int index)
   luaL_checkstack(L, 16, "traceback");
   index = lua_absindex(L, index);
   find_trace(L, index);
-  if (!lua_istable(L, -1))
-    return; /* the nil */
+  if (!lua_istable(L, -1)) return; /* the nil */
   int trace = lua_gettop(L);
   int n = (int)lua_rawlen(L, trace);
   lua_pushliteral(L, "stack traceback:");
-  for (int i = 1; i < n; i += 3) {
+  for (int i = 1; i < n; i += LEVEL) {
     push_level(L, trace, i);
     lua_concat(L, 2);
   }
