@@ -8,6 +8,7 @@
 #ifndef AGENDA_STREAM_FILTER_H
 #define AGENDA_STREAM_FILTER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -40,14 +41,21 @@ typedef struct agenda_filter_class {
   size_t (*take)(struct agenda_filter *filter, char *buffer, size_t size);
   /* Why it failed, for humans: "self-signed certificate". Never NULL after FAILED. */
   const char *(*reason)(struct agenda_filter *filter);
+  /* Its stream is closed: gives back what it holds, which Lua's collector knows nothing of.
+  ** What is called afterwards fails, and `take` has nothing. */
+  void (*release)(struct agenda_filter *filter);
 } agenda_filter_class;
 
 #define AGENDA_FILTER_VERSION 1
 
 /* The head of the userdata of a filter, whose metatable's __name is "agenda.filter.NAME". The
-** stream keeps it as a user value for as long as it needs it. */
+** stream keeps it as a user value for as long as it needs it.
+** NB: both may be collected in one cycle, and the stream be in use by a cleanup that was started
+** then; so the filter's __gc does nothing while `held`, which the stream sets when it takes the
+** filter, and the stream calls `release`. */
 typedef struct agenda_filter {
   const agenda_filter_class *class;
+  bool held;
 } agenda_filter;
 
 #endif
