@@ -163,11 +163,10 @@ static void release(agenda_frame *frame)
   lua_State *co = frame->co;
   frame->co = NULL;
   if (lua_status(co) == LUA_OK && lua_gettop(co) >= 1 && lua_isuserdata(co, 1)) {
-    lua_settop(co, 1);
     bool shared = lua_getiuservalue(co, 1, AGENDA_FRAME_THREAD) == LUA_TTABLE;
     lua_pushnil(co);
     if (AGENDA_UNLIKELY(shared))
-      lua_rawseti(co, 2, 0);
+      lua_rawseti(co, -2, 0);
     else
       lua_setiuservalue(co, 1, AGENDA_FRAME_THREAD);
     lua_settop(co, 1);
@@ -189,7 +188,8 @@ static bool move(lua_State *L, agenda_frame *frame, lua_State *where, int n)
 
 void agenda_frame_take(lua_State *L, agenda_frame *frame, lua_State *where, int n)
 {
-  luaL_checkstack(L, 4, "values of a coroutine");
+  if (AGENDA_UNLIKELY(n > 2))
+    luaL_checkstack(L, 4, "values of a coroutine");
   if (!move(L, frame, where, n))
     luaL_error(L, "stack overflow (too many values from a coroutine)");
 }

@@ -149,30 +149,29 @@ static void finish(lua_State *L, int index, agenda_future_status status)
 {
   agenda_future *future = lua_touserdata(L, index);
   int waiting = future->waiting;
-  luaL_checkstack(L, 10, "future");
-  if (waiting != WAITING_NONE)
-    lua_getiuservalue(L, index, AGENDA_FUTURE_VALUE);
-  else
-    lua_pushnil(L);
-  lua_insert(L, -2);
-  lua_setiuservalue(L, index, AGENDA_FUTURE_VALUE);
   future->status = (uint8_t)status;
   future->waiting = WAITING_NONE;
-  if (waiting != WAITING_NONE) {
-    agenda_schedule *schedule =
-      future->schedule != NULL ? future->schedule : future->object.state->schedule;
-    if (schedule == NULL || schedule->closed)
-      agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
-                         schedule == NULL ? "no running event loop" : "Event loop is closed");
-    if (waiting == WAITING_ONE) {
-      dispatch(L, index, schedule);
-      return;
-    }
-    lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
-    for (lua_Integer i = 1; i <= n; i++) {
-      lua_rawgeti(L, -1, i);
-      dispatch(L, index, schedule);
-    }
+  if (waiting == WAITING_NONE) {
+    lua_setiuservalue(L, index, AGENDA_FUTURE_VALUE);
+    return;
+  }
+  luaL_checkstack(L, 10, "future");
+  lua_getiuservalue(L, index, AGENDA_FUTURE_VALUE);
+  lua_insert(L, -2);
+  lua_setiuservalue(L, index, AGENDA_FUTURE_VALUE);
+  agenda_schedule *schedule =
+    future->schedule != NULL ? future->schedule : future->object.state->schedule;
+  if (schedule == NULL || schedule->closed)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                       schedule == NULL ? "no running event loop" : "Event loop is closed");
+  if (waiting == WAITING_ONE) {
+    dispatch(L, index, schedule);
+    return;
+  }
+  lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, -1, i);
+    dispatch(L, index, schedule);
   }
   lua_pop(L, 1);
 }
@@ -267,7 +266,8 @@ static void push_cancelled(lua_State *L, int index)
 int agenda_future_result(lua_State *L, int index)
 {
   agenda_future *future = lua_touserdata(L, index);
-  luaL_checkstack(L, 8, "result");
+  if (AGENDA_UNLIKELY(future->status != AGENDA_FUTURE_RESULT))
+    luaL_checkstack(L, 8, "result");
   switch (future->status) {
     case AGENDA_FUTURE_RESULT:
       if (future->values == 0)

@@ -81,9 +81,9 @@ uint32_t agenda_schedule_anchor(lua_State *L, agenda_schedule *schedule, int ind
 {
   if (schedule->closed)
     return 0;
-  lua_pushvalue(L, index);
+  index = lua_absindex(L, index);
   lua_rawgeti(L, LUA_REGISTRYINDEX, schedule->anchors);
-  lua_insert(L, -2);
+  lua_pushvalue(L, index);
   if (schedule->free_count > 0) {
     uint32_t slot = schedule->free_slots[--schedule->free_count];
     lua_rawseti(L, -2, slot);
@@ -108,7 +108,7 @@ void agenda_schedule_push(lua_State *L, agenda_schedule *schedule, uint32_t slot
 {
   lua_rawgeti(L, LUA_REGISTRYINDEX, schedule->anchors);
   lua_rawgeti(L, -1, slot);
-  lua_remove(L, -2);
+  lua_replace(L, -2);
 }
 
 void agenda_schedule_unanchor(lua_State *L, agenda_schedule *schedule, uint32_t slot)

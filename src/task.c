@@ -65,6 +65,8 @@ void agenda_task_push(lua_State *L, agenda_task *task)
 
 /* ----- making -------------------------------------------------------------------------- */
 
+enum { MAX_PACKED = 200 }; /* arguments; a closure has room for 255 values */
+
 /* The body of a task of any awaitable. With a second argument it was cancelled before it began. */
 static int l_await_body(lua_State *L)
 {
@@ -80,6 +82,75 @@ static void remember_context(lua_State *L, agenda_state *state, agenda_task *tas
   agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
   agenda_future_set_extra(L, -2, AGENDA_EXTRA_CONTEXT);
   task->has_context = true;
+}
+
+/* What a task that has not begun holds in place of its coroutine, when it has arguments: never
+** called, only a cheap box for them. */
+static int l_packed(lua_State *L)
+{
+  (void)L;
+  return 0;
+}
+
+/*
+** A task gets its coroutine when it begins: of many tasks that wait for their first turn, only a
+** small userdata each then burdens the memory and the collector. [-(nargs+1), +0, may raise]
+*/
+static void pack_body(lua_State *L, agenda_state *state, agenda_task *task, int owner, int nargs)
+{
+  if (AGENDA_UNLIKELY(nargs > MAX_PACKED)) {
+    agenda_frame_init(L, state, &task->frame, owner, nargs, AGENDA_YIELDS_NOT);
+    return;
+  }
+  if (nargs > 0)
+    lua_pushcclosure(L, l_packed, nargs + 1);
+  lua_setiuservalue(L, owner, AGENDA_FUTURE_EXTRA);
+  task->frame.state = state;
+  task->frame.status = AGENDA_FRAME_CREATED;
+  task->packed = true;
+  task->arguments = (uint8_t)nargs;
+}
+
+/* NB: what has a place beside the body in the extras keeps it when the coroutine comes in. */
+void agenda_task_begin(lua_State *L, agenda_task *task, int self)
+{
+  int n = task->arguments, top = lua_gettop(L);
+  if (!task->packed)
+    return;
+  luaL_checkstack(L, n + 8, "too many arguments");
+  self = lua_absindex(L, self);
+  bool shared = lua_getiuservalue(L, self, AGENDA_FUTURE_EXTRA) == LUA_TTABLE;
+  if (AGENDA_UNLIKELY(shared))
+    lua_rawgeti(L, -1, 0);
+  if (n > 0) {
+    int box = lua_gettop(L);
+    for (int i = 1; i <= n + 1; i++)
+      lua_getupvalue(L, box, i);
+  }
+  agenda_frame_init(L, task->frame.state, &task->frame, self, n, AGENDA_YIELDS_NOT);
+  task->packed = false;
+  if (AGENDA_UNLIKELY(shared)) {
+    lua_getiuservalue(L, self, AGENDA_FUTURE_EXTRA);
+    lua_rawseti(L, top + 1, 0);
+    lua_pushvalue(L, top + 1);
+    lua_setiuservalue(L, self, AGENDA_FUTURE_EXTRA);
+  }
+  lua_settop(L, top);
+}
+
+/* The body of a task that never began is not held any longer. [-0, +0] */
+static void forget_body(lua_State *L, agenda_task *task)
+{
+  int top = lua_gettop(L);
+  task->packed = false;
+  agenda_task_push(L, task);
+  bool shared = lua_getiuservalue(L, top + 1, AGENDA_FUTURE_EXTRA) == LUA_TTABLE;
+  lua_pushnil(L);
+  if (shared)
+    lua_rawseti(L, top + 2, 0);
+  else
+    lua_setiuservalue(L, top + 1, AGENDA_FUTURE_EXTRA);
+  lua_settop(L, top);
 }
 
 /* Puts a C closure of the library in front of the awaitable at `first`, so that it is a call. */
@@ -118,14 +189,14 @@ static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule 
   agenda_task *task =
     agenda_object_new(L, state, &agenda_task_kind, sizeof *task, AGENDA_FUTURE_SLOTS);
   agenda_list_init(&task->link);
-  task->frame.status = AGENDA_FRAME_FINISHED;
   task->base = &task->frame;
+  task->frame.status = AGENDA_FRAME_FINISHED;
   task->number = (uint32_t)++state->task_names;
   task->deadline.kind = AGENDA_ITEM_TASK;
   task->of_call = of_call;
   lua_insert(L, first);
   if (coroutine == NULL)
-    agenda_frame_init(L, state, &task->frame, first, nargs, AGENDA_YIELDS_NOT);
+    pack_body(L, state, task, first, nargs);
   else {
     agenda_future_set_extra(L, first, AGENDA_EXTRA_COROUTINE);
     agenda_slot_push_slow(L, AGENDA_SLOT_TASKS);
@@ -317,13 +388,11 @@ static int l_report_failed(lua_State *L)
 }
 
 /*
-** The body's outcome, `n` values on the top, becomes the task's. KeyboardInterrupt also ends the
-** run. [-n, +0]
+** The body's outcome, `n` values on the top above the task's userdata, becomes the task's.
+** KeyboardInterrupt also ends the run. [-(n+1), +0]
 */
 static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
 {
-  agenda_task_push(L, task);
-  lua_insert(L, -n - 1);
   int self = lua_gettop(L) - n;
   settle(L, task);
   if (what == AGENDA_RETURN) {
@@ -405,9 +474,11 @@ static void leave_context(lua_State *L, agenda_state *state, agenda_task *task, 
 /* Cancelled before its first run: the body never runs. */
 static void never_run(lua_State *L, agenda_task *task)
 {
+  agenda_frame_drop(L, task->base);
+  if (task->packed)
+    forget_body(L, task);
+  agenda_task_push(L, task);
   push_cancelled(L, task);
-  if (task->base->status == AGENDA_FRAME_CREATED)
-    agenda_frame_drop(L, task->base);
   finish(L, task, AGENDA_ERROR, 1);
 }
 
@@ -503,11 +574,17 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   if (AGENDA_UNLIKELY(is_done(task)))
     return;
   task->awaited = NULL;
-  if (AGENDA_UNLIKELY(task->must_cancel && task->base->status == AGENDA_FRAME_CREATED)) {
-    if (!task->of_call) {
-      never_run(L, task);
-      return;
-    }
+  bool never_runs = task->must_cancel && task->base->status == AGENDA_FRAME_CREATED;
+  if (AGENDA_UNLIKELY(never_runs && !task->of_call)) {
+    never_run(L, task);
+    return;
+  }
+  if (task->packed) {
+    agenda_task_push(L, task);
+    agenda_task_begin(L, task, -1);
+    lua_pop(L, 1);
+  }
+  if (AGENDA_UNLIKELY(never_runs)) {
     task->must_cancel = false;
     push_cancelled(L, task);
     agenda_frame_add_argument(L, task->base);
@@ -523,8 +600,7 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   agenda_task *previous = schedule->current;
   int cancelling = task->cancelling;
   schedule->current = task;
-  agenda_outcome what =
-    agenda_frame_drive(L, &runner, task->base, thrown, thrown > 0, &where, &n);
+  agenda_outcome what = agenda_frame_drive(L, &runner, task->base, thrown, thrown > 0, &where, &n);
   schedule->current = previous;
   if (what == AGENDA_WAIT) {
     wait_for_turn(L, task, where, n);
@@ -534,6 +610,7 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   if (AGENDA_UNLIKELY(before != 0 || state->has_context))
     leave_context(L, state, task, before);
   if (what != AGENDA_WAIT) {
+    agenda_task_push(L, task);
     agenda_frame_take(L, task->base, where, n);
     finish(L, task, what, n);
   }

@@ -18,6 +18,8 @@ typedef struct agenda_task {
   uint32_t number;          /* of its default name */
   uint32_t cancel_pass;     /* the last request that came by, to tell a circle */
   int16_t cancelling;       /* requests to cancel less uncancel */
+  uint8_t arguments;        /* of its body, while it is packed */
+  bool packed : 1;            /* it has not begun, and has no coroutine yet */
   bool must_cancel : 1;       /* the next step raises CancelledError */
   bool scheduled : 1;         /* it is in the ready queue */
   bool bad_yield : 1;         /* the next step raises RuntimeError "task got bad yield" */
@@ -33,6 +35,9 @@ extern const agenda_kind agenda_task_kind;
 ** the schedule's next turn; leaves the task. [-(nargs+1), +1, may raise] */
 agenda_task *agenda_task_new(lua_State *L, agenda_state *state, agenda_schedule *schedule,
                              int nargs);
+
+/* Gives the task at `index` its coroutine unless it has it. [-0, +0, may raise] */
+void agenda_task_begin(lua_State *L, agenda_task *task, int index);
 
 /* Runs the task's next step: the loop took it from its queue. [-0, +0, may raise memory errors
 ** and KeyboardInterrupt] */

@@ -200,7 +200,7 @@ static int l_set_name(lua_State *L)
 @treturn ?coroutine|thread nil once a function's task is done */
 static int l_get_coro(lua_State *L)
 {
-  check_task(L);
+  agenda_task_begin(L, check_task(L), 1);
   if (agenda_future_push_extra(L, 1, AGENDA_EXTRA_COROUTINE) == LUA_TNIL)
     if (lua_getiuservalue(L, 1, AGENDA_FRAME_THREAD) == LUA_TTABLE)
       lua_rawgeti(L, -1, 0);
