@@ -2,6 +2,7 @@
 #
 # Everything made goes below build/:
 #   build/agenda/core.so            the module (LUA_CPATH="build/?.so")
+#   build/agenda/tls.so             TLS by OpenSSL, loaded when it is used
 #   build/obj/                      its objects and header dependencies
 #   build/<variant>/agenda/core.so  the same for debug, asan, gc, lint-*, rock
 #
@@ -32,14 +33,15 @@ LUA_CFLAGS := $(or $(shell pkg-config --cflags lua5.4 2>/dev/null),-I/usr/includ
 endif
 EV_CFLAGS  := $(if $(EV_INCDIR),-I$(EV_INCDIR))
 EV_LIBS    := $(if $(EV_LIBDIR),-L$(EV_LIBDIR)) -lev
-TLS_LIBS   := -lssl -lcrypto
+TLS_CFLAGS := $(if $(OPENSSL_INCDIR),-I$(OPENSSL_INCDIR))
+TLS_LIBS   := $(if $(OPENSSL_LIBDIR),-L$(OPENSSL_LIBDIR)) -lssl -lcrypto
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef
 CFLAGS   ?= -O2 -g
 # What the sources need whatever CFLAGS says. DEFS is for variants.
 DEFS         ?=
 BASE_CFLAGS  := -std=gnu11 -D_GNU_SOURCE -fPIC -fno-plt -fvisibility=hidden -pthread
-ALL_CFLAGS    = $(BASE_CFLAGS) $(WARNINGS) $(LUA_CFLAGS) $(EV_CFLAGS) $(DEFS) $(CFLAGS)
+ALL_CFLAGS    = $(BASE_CFLAGS) $(WARNINGS) $(LUA_CFLAGS) $(EV_CFLAGS) $(TLS_CFLAGS) $(DEFS) $(CFLAGS)
 # NB: liblua is not linked in: lua_* are resolved by the host program, or a
 # second Lua core would live in the process.
 ALL_LDFLAGS   = -shared -pthread $(CFLAGS) -Wl,-z,relro $(LDFLAGS)
@@ -61,7 +63,7 @@ RUN_SPECS = LUA="$(LUA)" SPEC="$(SPEC)" FILTER="$(FILTER)" TAGS="$(TAGS)" \
             EXCLUDE_TAGS="$(EXCLUDE_TAGS)" script/run_specs
 
 .PHONY: all
-all: $(MODULES) ## build the module (build/agenda/core.so)
+all: $(MODULES) ## build the modules (build/agenda/core.so and tls.so)
 
 $(BUILD)/agenda/core.so: $(CORE_OBJECTS)
 	@mkdir -p $(@D)

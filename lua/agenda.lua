@@ -26,4 +26,15 @@ for _, room in ipairs {
   end
 end
 
-return agenda
+-- What is loaded when it is first used: agenda needs no OpenSSL where nobody speaks TLS.
+local modules = {tls = "agenda.tls"}
+
+return setmetatable(agenda, {
+  __index = function(self, name)
+    local module = modules[name]
+    if not module then return nil end
+    local value = require(module)
+    rawset(self, name, value)
+    return value
+  end,
+})

@@ -27,6 +27,7 @@ dependencies = {
 
 external_dependencies = {
   EV = {header = "ev.h", library = "ev"},
+  OPENSSL = {header = "openssl/ssl.h", library = "ssl"},
 }
 
 build = {
@@ -38,6 +39,8 @@ build = {
     LUA_INCDIR = "$(LUA_INCDIR)",
     EV_INCDIR = "$(EV_INCDIR)",
     EV_LIBDIR = "$(EV_LIBDIR)",
+    OPENSSL_INCDIR = "$(OPENSSL_INCDIR)",
+    OPENSSL_LIBDIR = "$(OPENSSL_LIBDIR)",
   },
   -- LuaRocks copies the files itself, from the list below, which `make lint` compares
   -- with the tree.
@@ -72,6 +75,7 @@ build = {
     },
     lib = {
       ["agenda.core"] = "build/rock/agenda/core.so",
+      ["agenda.tls"] = "build/rock/agenda/tls.so",
     },
   },
   copy_directories = {"docs", "types"},
