@@ -9,8 +9,8 @@ local agenda = {_VERSION = "agenda scm"}
 for _, name in ipairs {
   "all_tasks", "async", "asyncgen", "await", "checkpoint", "create_task", "current_task",
   "ensure_future", "errors", "future", "generator", "get_asyncgen_finalizer",
-  "get_asyncgen_hooks", "get_event_loop", "get_running_loop", "new_event_loop", "pcall",
-  "set_asyncgen_finalizer", "set_asyncgen_hooks", "set_event_loop", "set_warning_handler",
+  "get_asyncgen_hooks", "get_event_loop", "get_running_loop", "getaddrinfo", "new_event_loop",
+  "pcall", "set_asyncgen_finalizer", "set_asyncgen_hooks", "set_event_loop", "set_warning_handler",
   "sleep", "spawn", "suspend", "traceback", "yield", "yield_from",
 } do
   agenda[name] = core[name]
@@ -19,7 +19,7 @@ end
 -- What is written in Lua on top of it.
 for _, room in ipairs {
   "inspect", "iterate", "contextvar", "gather", "run", "exception_group", "timeout", "taskgroup",
-  "wait", "sync", "queue", "context", "ticks",
+  "wait", "sync", "queue", "context", "ticks", "threads",
 } do
   for name, value in pairs(require("agenda." .. room)) do
     agenda[name] = value

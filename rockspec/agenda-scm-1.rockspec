@@ -68,6 +68,7 @@ build = {
       ["agenda.sync"] = "lua/agenda/sync.lua",
       ["agenda.taskgroup"] = "lua/agenda/taskgroup.lua",
       ["agenda.testing"] = "lua/agenda/testing.lua",
+      ["agenda.threads"] = "lua/agenda/threads.lua",
       ["agenda.ticks"] = "lua/agenda/ticks.lua",
       ["agenda.timeout"] = "lua/agenda/timeout.lua",
       ["agenda.wait"] = "lua/agenda/wait.lua",

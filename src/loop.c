@@ -35,7 +35,7 @@ void agenda_loop_attach(agenda_loop *loop, agenda_watch *watch)
   /* NB: the wakeable ones stand at the front, where the turn looks for them. */
   agenda_list_append(watch->wakeable ? loop->watches.next : &loop->watches, &watch->link);
   agenda_list_init(&watch->event);
-  loop->object.state->live.count[AGENDA_LIVE_WATCHERS]++;
+  loop->object.state->live.count[AGENDA_LIVE_WATCHERS] += !watch->silent;
   loop->polled += watch->polled;
   loop->schedule->watching += !watch->silent;
 }
@@ -46,7 +46,7 @@ void agenda_loop_detach(agenda_loop *loop, agenda_watch *watch)
     return;
   agenda_list_unlink(&watch->link);
   agenda_list_unlink(&watch->event);
-  loop->object.state->live.count[AGENDA_LIVE_WATCHERS]--;
+  loop->object.state->live.count[AGENDA_LIVE_WATCHERS] -= !watch->silent;
   loop->polled -= watch->polled;
   loop->schedule->watching -= !watch->silent;
 }

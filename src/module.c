@@ -15,8 +15,10 @@
 #include "handle.h"
 #include "hooks.h"
 #include "loop.h"
+#include "resolver.h"
 #include "signal_watch.h"
 #include "task.h"
+#include "thread_pool.h"
 
 /*** The type of an agenda object.
 @function type
@@ -176,7 +178,7 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_errors,    agenda_open_frame,     agenda_open_hooks,         agenda_open_awaitable,
   agenda_open_generator, agenda_open_coroutine, agenda_open_asyncgen_call, agenda_open_asyncgen,
   agenda_open_handle,    agenda_open_future,    agenda_open_task,          agenda_open_loop,
-  agenda_open_fd_watch,  agenda_open_signal_watch,
+  agenda_open_fd_watch,  agenda_open_signal_watch, agenda_open_thread_pool, agenda_open_resolver,
 };
 
 /*

@@ -566,6 +566,10 @@ function event_loop:get_debug() end
 ---@return agenda.coroutine
 function event_loop:shutdown_asyncgens() end
 
+---An awaitable that takes no more work for threads, waits for what there is, and ends the threads.
+---@return agenda.coroutine
+function event_loop:shutdown_default_executor() end
+
 ---@return agenda.event_loop
 function agenda.new_event_loop() end
 
@@ -1137,6 +1141,26 @@ function itertools.foreach(f, x, options) end
 ---@param x agenda.source
 ---@return integer
 function itertools.count(x) end
+
+-- ----- names -----------------------------------------------------------------------------------
+
+---@class agenda.address
+---@field addr string numeric
+---@field port integer
+---@field family "inet"|"inet6"
+
+---@class agenda.getaddrinfo_options
+---@field family? "inet"|"inet6" only addresses of this family
+---@field type? "stream"|"dgram" which service a name stands for
+---@field passive? boolean no host: the addresses to listen on
+
+---The addresses of a host and a port.
+---@async
+---@param host string? a name or a numeric address; nil: this machine
+---@param port? integer|string a number or the name of a service
+---@param opts? agenda.getaddrinfo_options
+---@return agenda.address[]
+function agenda.getaddrinfo(host, port, opts) end
 
 -- ----- the clock and the system ----------------------------------------------------------------
 
