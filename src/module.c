@@ -8,6 +8,7 @@
 #include "asyncgen.h"
 #include "awaitable.h"
 #include "coroutine.h"
+#include "datagram.h"
 #include "errors.h"
 #include "fd_watch.h"
 #include "frame.h"
@@ -17,6 +18,7 @@
 #include "loop.h"
 #include "resolver.h"
 #include "signal_watch.h"
+#include "socket.h"
 #include "task.h"
 #include "thread_pool.h"
 
@@ -179,6 +181,7 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_generator, agenda_open_coroutine, agenda_open_asyncgen_call, agenda_open_asyncgen,
   agenda_open_handle,    agenda_open_future,    agenda_open_task,          agenda_open_loop,
   agenda_open_fd_watch,  agenda_open_signal_watch, agenda_open_thread_pool, agenda_open_resolver,
+  agenda_open_socket, agenda_open_datagram,
 };
 
 /*

@@ -1,0 +1,785 @@
+/*
+** socket.c: thin system calls on nonblocking sockets, and waiting for them.
+**
+**   (none) --new--> open --close, the end of the loop, collection--> closed
+**
+** The block with the watches stays in the loop's table until it is closed, with the futures of
+** those who wait as user values; so who waits is kept alive by the loop, and an object that is
+** dropped while nobody waits is collected and closes its socket. Should Lua lose that finalizer
+** (where memory is short), the loop closes it at its end.
+*/
+#include "socket.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "frame.h"
+
+const agenda_kind agenda_socket_kind = {.name = "socket", .metatable = "agenda.socket"};
+
+enum { OBJECT_SOCKET = 1 }; /* user values of the object */
+
+enum {
+  SOCKET_LOOP = 1, /* so that a collected loop's memory is there to be looked at */
+  SOCKET_WAITING,  /* + direction: nil, a future, or a list of futures */
+  SOCKET_OPENED = SOCKET_WAITING + 2, /* a traceback, in debug mode */
+  SOCKET_SLOTS = SOCKET_OPENED
+};
+
+enum { AT_ONCE = 128 }; /* calls in a row that need not wait, before one takes a turn */
+
+/* ----- state --------------------------------------------------------------------------- */
+
+static void close_fd(int *fd)
+{
+  if (*fd >= 0)
+    close(*fd);
+  *fd = -1;
+}
+
+/* Pushes the block of the object at `index`. */
+static agenda_socket *push_socket(lua_State *L, int index)
+{
+  lua_getiuservalue(L, index, OBJECT_SOCKET);
+  return lua_touserdata(L, -1);
+}
+
+static void stop_side(agenda_socket *self, struct agenda_socket_side *side)
+{
+  ev_io_stop(self->loop->ev, &side->io);
+  agenda_loop_detach(self->loop, &side->watch);
+}
+
+/* Resolves the futures of the direction of the block on the top, which are left there.
+** [-0, +0, may raise memory errors] */
+static void wake_waiting(lua_State *L, int direction)
+{
+  lua_getiuservalue(L, -1, SOCKET_WAITING + direction);
+  if (lua_isuserdata(L, -1))
+    agenda_future_resolve(L, -1, 0);
+  else if (lua_istable(L, -1)) {
+    for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+      agenda_future_resolve(L, -1, 0);
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+static void forget_waiting(lua_State *L, int direction)
+{
+  lua_pushnil(L);
+  lua_setiuservalue(L, -2, SOCKET_WAITING + direction);
+}
+
+static int l_wake_all(lua_State *L)
+{
+  wake_waiting(L, AGENDA_SOCKET_READ);
+  wake_waiting(L, AGENDA_SOCKET_WRITE);
+  return 0;
+}
+
+/* Stops and closes the socket of the block on the top. [-1, +0] */
+static void shut(lua_State *L, agenda_socket *self)
+{
+  agenda_loop *loop = self->loop;
+  for (int direction = 0; direction < 2; direction++)
+    stop_side(self, &self->side[direction]);
+  agenda_loop_detach(loop, &self->life);
+  self->loop = NULL;
+  close_fd(&self->accepted);
+  close_fd(&self->fd);
+  if (!loop->schedule->closed) {
+    lua_pushcfunction(L, l_wake_all);
+    lua_pushvalue(L, -2);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+      lua_pop(L, 1); /* no memory: they are woken by what comes next, or at the end */
+  }
+  forget_waiting(L, AGENDA_SOCKET_READ);
+  forget_waiting(L, AGENDA_SOCKET_WRITE);
+  lua_getiuservalue(L, -1, SOCKET_LOOP);
+  lua_getiuservalue(L, -1, AGENDA_LOOP_WATCHERS);
+  lua_pushnil(L);
+  lua_rawsetp(L, -2, self);
+  lua_pop(L, 3);
+}
+
+/* ----- events -------------------------------------------------------------------------- */
+
+static void on_ready(struct ev_loop *ev, ev_io *io, int revents)
+{
+  (void)revents; /* an error, too, is for the call to find out */
+  agenda_loop_happened(ev_userdata(ev),
+                       &AGENDA_LIST_OWNER(io, struct agenda_socket_side, io)->watch);
+}
+
+static agenda_socket *owner_of(struct agenda_socket_side *side, int direction)
+{
+  return AGENDA_LIST_OWNER(side - direction, agenda_socket, side);
+}
+
+/* Pushes the block, which the loop's table has. */
+static void push_block(lua_State *L, agenda_loop *loop, agenda_socket *self)
+{
+  agenda_loop_push(L, loop->schedule);
+  lua_getiuservalue(L, -1, AGENDA_LOOP_WATCHERS);
+  lua_rawgetp(L, -1, self);
+  lua_replace(L, -3);
+  lua_pop(L, 1);
+}
+
+/* NB: forgets who waits only when all are woken, which may fail for want of memory. */
+static void side_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+{
+  struct agenda_socket_side *side = AGENDA_LIST_OWNER(watch, struct agenda_socket_side, watch);
+  int direction = (side->io.events & EV_WRITE) != 0;
+  agenda_socket *self = owner_of(side, direction);
+  push_block(L, loop, self);
+  wake_waiting(L, direction);
+  forget_waiting(L, direction);
+  lua_pop(L, 1);
+  stop_side(self, side);
+}
+
+static void side_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+{
+  (void)L;
+  ev_io_stop(loop->ev, &AGENDA_LIST_OWNER(watch, struct agenda_socket_side, watch)->io);
+}
+
+static void life_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+{
+  (void)L, (void)loop, (void)watch;
+}
+
+/* Says that the socket of the block at index 1 was not closed, and where it was opened. */
+static int l_warn_left_open(lua_State *L)
+{
+  agenda_schedule *schedule = lua_touserdata(L, 2);
+  lua_createtable(L, 0, 2);
+  lua_getiuservalue(L, 1, SOCKET_OPENED);
+  lua_setfield(L, -2, "traceback");
+  agenda_future_report(L, schedule, "a socket was still open when its loop closed");
+  return 0;
+}
+
+/* The loop closes. */
+static void life_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+{
+  agenda_socket *self = AGENDA_LIST_OWNER(watch, agenda_socket, life);
+  bool told = loop->schedule->debug && self->fd >= 0;
+  for (int direction = 0; direction < 2; direction++)
+    stop_side(self, &self->side[direction]);
+  close_fd(&self->accepted);
+  close_fd(&self->fd);
+  if (told && lua_checkstack(L, 8)) {
+    lua_pushcfunction(L, l_warn_left_open);
+    push_block(L, loop, self);
+    lua_pushlightuserdata(L, loop->schedule);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+      lua_pop(L, 1);
+  }
+  self->loop = NULL;
+}
+
+/* ----- new ----------------------------------------------------------------------------- */
+
+/* Leaves the block; born closed. [-0, +1, may raise] */
+static agenda_socket *new_block(lua_State *L, agenda_state *state, int family)
+{
+  agenda_socket *self = lua_newuserdatauv(L, sizeof *self, SOCKET_SLOTS);
+  memset(self, 0, sizeof *self);
+  self->fd = self->accepted = -1;
+  self->family = family;
+  self->life.happened = life_happened;
+  self->life.stop = life_stop;
+  self->life.silent = true;
+  agenda_list_init(&self->life.link);
+  for (int direction = 0; direction < 2; direction++) {
+    struct agenda_socket_side *side = &self->side[direction];
+    side->watch.happened = side_happened;
+    side->watch.stop = side_stop;
+    side->watch.polled = true;
+    agenda_list_init(&side->watch.link);
+    ev_io_init(&side->io, on_ready, -1, direction == AGENDA_SOCKET_READ ? EV_READ : EV_WRITE);
+  }
+  agenda_loop_push(L, state->schedule);
+  lua_setiuservalue(L, -2, SOCKET_LOOP);
+  if (state->debug) {
+    luaL_traceback(L, L, NULL, 1);
+    lua_setiuservalue(L, -2, SOCKET_OPENED);
+  }
+  return self;
+}
+
+agenda_socket_object *agenda_socket_new(lua_State *L, agenda_state *state, const agenda_kind *kind,
+                                        int family, int type)
+{
+  luaL_checkstack(L, 8, "socket");
+  if (state->loop == NULL)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
+  agenda_socket_object *object = agenda_object_new(L, state, kind, sizeof *object, OBJECT_SOCKET);
+  agenda_socket *self = new_block(L, state, family);
+  lua_getiuservalue(L, -1, SOCKET_LOOP);
+  lua_getiuservalue(L, -1, AGENDA_LOOP_WATCHERS);
+  lua_pushvalue(L, -3);
+  lua_rawsetp(L, -2, self); /* may fail, so before there is anything to lose */
+  lua_pop(L, 2);
+  lua_setiuservalue(L, -2, OBJECT_SOCKET);
+  self->loop = state->loop;
+  agenda_loop_attach(self->loop, &self->life);
+  object->socket = self;
+  self->fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (self->fd < 0) {
+    int number = errno;
+    agenda_socket_close(L, object);
+    agenda_error_raise_os(L, number, "socket", NULL);
+  }
+  for (int direction = 0; direction < 2; direction++) {
+    struct agenda_socket_side *side = &self->side[direction];
+    ev_io_set(&side->io, self->fd, direction == AGENDA_SOCKET_READ ? EV_READ : EV_WRITE);
+  }
+  return object;
+}
+
+/* ----- close --------------------------------------------------------------------------- */
+
+static bool is_open(const agenda_socket_object *object)
+{
+  return object->socket != NULL && object->socket->loop != NULL;
+}
+
+void agenda_socket_close(lua_State *L, agenda_socket_object *object)
+{
+  if (!is_open(object))
+    return;
+  agenda_socket *self = object->socket;
+  luaL_checkstack(L, 8, "close");
+  push_block(L, self->loop, self);
+  shut(L, self);
+}
+
+/* Says where the socket of the object at index 1 was opened. */
+static void warn_unclosed(lua_State *L, const agenda_socket_object *object)
+{
+  lua_createtable(L, 0, 3);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, object->object.kind->name);
+  push_socket(L, 1);
+  lua_getiuservalue(L, -1, SOCKET_OPENED);
+  lua_setfield(L, -3, "traceback");
+  lua_pop(L, 1);
+  lua_pushfstring(L, "a %s was dropped without being closed", object->object.kind->name);
+  lua_insert(L, -2);
+  agenda_warn(L, lua_tostring(L, -2));
+}
+
+int agenda_socket_gc(lua_State *L)
+{
+  agenda_socket_object *object = lua_touserdata(L, 1);
+  if (!is_open(object))
+    return 0;
+  agenda_socket *self = object->socket;
+  bool told = object->object.state->debug;
+  push_socket(L, 1);
+  shut(L, self);
+  if (told)
+    warn_unclosed(L, object);
+  return 0;
+}
+
+/* ----- waiting ------------------------------------------------------------------------- */
+
+agenda_socket *agenda_socket_open_of(lua_State *L, int index)
+{
+  agenda_socket_object *object = lua_touserdata(L, index);
+  if (!is_open(object))
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "the %s is closed", object->object.kind->name);
+  return object->socket;
+}
+
+/* Pushes a future that is done when the socket of the object at `index` can be read or written, or
+** is closed. [-0, +1, may raise] */
+static void push_wait(lua_State *L, int index, int direction)
+{
+  agenda_socket *self = agenda_socket_open_of(L, index);
+  struct agenda_socket_side *side = &self->side[direction];
+  agenda_state *state = self->loop->object.state;
+  agenda_future_new(L, state, self->loop->schedule);
+  push_socket(L, index);
+  switch (lua_getiuservalue(L, -1, SOCKET_WAITING + direction)) {
+    case LUA_TNIL:
+      lua_pushvalue(L, -3);
+      lua_setiuservalue(L, -3, SOCKET_WAITING + direction);
+      break;
+    case LUA_TTABLE:
+      lua_pushvalue(L, -3);
+      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+      break;
+    default:
+      lua_createtable(L, 4, 0);
+      lua_pushvalue(L, -2);
+      lua_rawseti(L, -2, 1);
+      lua_pushvalue(L, -4);
+      lua_rawseti(L, -2, 2);
+      lua_setiuservalue(L, -3, SOCKET_WAITING + direction);
+  }
+  lua_pop(L, 2);
+  if (!ev_is_active(&side->io)) {
+    agenda_loop_attach(self->loop, &side->watch);
+    ev_io_start(self->loop->ev, &side->io);
+  }
+}
+
+/* Takes the future at index 1 off those that wait for the socket of the object at index 2. */
+static void end_wait(lua_State *L, agenda_socket *self, int direction)
+{
+  push_socket(L, 2);
+  int type = lua_getiuservalue(L, -1, SOCKET_WAITING + direction);
+  bool none = type == LUA_TNIL;
+  if (lua_rawequal(L, -1, 1)) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, -3, SOCKET_WAITING + direction);
+    none = true;
+  }
+  else if (type == LUA_TTABLE) {
+    lua_Integer n = (lua_Integer)lua_rawlen(L, -1), kept = 0;
+    for (lua_Integer i = 1; i <= n; i++) {
+      lua_rawgeti(L, -1, i);
+      if (lua_rawequal(L, -1, 1))
+        lua_pop(L, 1);
+      else
+        lua_rawseti(L, -2, ++kept);
+    }
+    for (lua_Integer i = kept + 1; i <= n; i++) {
+      lua_pushnil(L);
+      lua_rawseti(L, -2, i);
+    }
+    none = kept == 0;
+  }
+  lua_pop(L, 2);
+  if (none && self->loop != NULL)
+    stop_side(self, &self->side[direction]);
+}
+
+int agenda_socket_await(lua_State *L, agenda_socket_direction direction, lua_KFunction k)
+{
+  agenda_state *state = agenda_state_here(L);
+  const char *why = agenda_frame_cannot_wait(L, state, true);
+  if (why != NULL)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot wait: %s", why);
+  luaL_checkstack(L, 8, "wait");
+  push_wait(L, 1, direction);
+  lua_insert(L, 1); /* where the cancelling of a task looks for it */
+  struct agenda_socket_side *side = &agenda_socket_open_of(L, 2)->side[direction];
+  side->busy = true;
+  side->at_once = 0;
+  if (state->runner->kind == AGENDA_RUNNER_HAND) {
+    lua_pushvalue(L, 1);
+    return agenda_frame_wait(L, state, 1, 0, k);
+  }
+  agenda_task_wait_on(L, state->runner->task, 1);
+  return agenda_frame_wait(L, state, 0, 0, k);
+}
+
+agenda_socket *agenda_socket_awaited(lua_State *L, agenda_socket_direction direction)
+{
+  agenda_socket_object *object = lua_touserdata(L, 2);
+  agenda_future *future = lua_touserdata(L, 1);
+  object->socket->side[direction].busy = false;
+  end_wait(L, object->socket, direction);
+  agenda_frame_resumed(L, agenda_state_here(L));
+  if (future->status == AGENDA_FUTURE_PENDING)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "await wasn't used with future");
+  agenda_future_result(L, 1);
+  lua_remove(L, 1);
+  return agenda_socket_open_of(L, 1);
+}
+
+bool agenda_socket_takes_turn(agenda_socket *self, agenda_socket_direction direction)
+{
+  return ++self->side[direction].at_once > AT_ONCE;
+}
+
+/* ----- what Lua sees ------------------------------------------------------------------- */
+
+static agenda_socket_object *check_object(lua_State *L)
+{
+  const agenda_kind *kind = agenda_object_kind(L, 1);
+  for (; kind != NULL; kind = kind->parent)
+    if (kind == &agenda_socket_kind)
+      return lua_touserdata(L, 1);
+  luaL_typeerror(L, 1, agenda_socket_kind.metatable);
+  return NULL;
+}
+
+static agenda_socket *check_open(lua_State *L)
+{
+  check_object(L);
+  return agenda_socket_open_of(L, 1);
+}
+
+static int raise_at(lua_State *L, int number, const char *call, const agenda_address *address)
+{
+  return agenda_error_raise_os(L, number, call, agenda_address_push_text(L, address));
+}
+
+/* Raises for what agenda_address_check refused; the host or path is at index 2. */
+static int raise_refused(lua_State *L, int number, const char *call)
+{
+  lua_settop(L, 3);
+  const char *what = luaL_tolstring(L, 2, NULL);
+  if (lua_isnumber(L, 3))
+    what = lua_pushfstring(L, "%s:%I", what, (LUAI_UACINT)lua_tointeger(L, 3));
+  return agenda_error_raise_os(L, number, call, what);
+}
+
+/*** A new nonblocking socket of the running loop.
+@function socket
+@tparam string family "inet", "inet6" or "unix"
+@tparam string kind "stream" or "dgram"
+@treturn socket
+@raise OSError; RuntimeError "no running event loop" */
+static int l_socket(lua_State *L)
+{
+  static const char *const families[] = {"inet", "inet6", "unix", NULL};
+  static const int family_numbers[] = {AF_INET, AF_INET6, AF_UNIX};
+  static const char *const types[] = {"stream", "dgram", NULL};
+  static const int type_numbers[] = {SOCK_STREAM, SOCK_DGRAM};
+  int family = family_numbers[luaL_checkoption(L, 1, NULL, families)];
+  int type = type_numbers[luaL_checkoption(L, 2, NULL, types)];
+  agenda_socket_new(L, agenda_state_here(L), &agenda_socket_kind, family, type);
+  return 1;
+}
+
+static const struct {
+  const char *name;
+  int level, option;
+} options[] = {
+  {"reuseaddr", SOL_SOCKET, SO_REUSEADDR},
+  {"reuseport", SOL_SOCKET, SO_REUSEPORT},
+  {"broadcast", SOL_SOCKET, SO_BROADCAST},
+  {"sndbuf", SOL_SOCKET, SO_SNDBUF},
+  {"rcvbuf", SOL_SOCKET, SO_RCVBUF},
+  {"nodelay", IPPROTO_TCP, TCP_NODELAY},
+  {"v6only", IPPROTO_IPV6, IPV6_V6ONLY},
+  {NULL, 0, 0}
+};
+
+/*** Sets an option of the socket.
+@function socket:set
+@tparam string name "reuseaddr", "reuseport", "broadcast", "sndbuf", "rcvbuf", "nodelay", "v6only"
+@tparam boolean|integer value
+@raise OSError */
+static int l_set(lua_State *L)
+{
+  agenda_socket *self = check_open(L);
+  const char *name = luaL_checkstring(L, 2);
+  int value = lua_isboolean(L, 3) ? lua_toboolean(L, 3) : (int)luaL_checkinteger(L, 3);
+  for (int i = 0; options[i].name != NULL; i++) {
+    if (strcmp(options[i].name, name) != 0)
+      continue;
+    if (setsockopt(self->fd, options[i].level, options[i].option, &value, sizeof value) < 0)
+      return agenda_error_raise_os(L, errno, "setsockopt", name);
+    return 0;
+  }
+  return luaL_argerror(L, 2, "unknown option");
+}
+
+/*** Gives the socket an address.
+@function socket:bind
+@tparam string host a numeric one; for a Unix socket its path
+@tparam[opt] integer port
+@raise OSError; ValueError for a port out of range */
+static int l_bind(lua_State *L)
+{
+  agenda_address address;
+  agenda_socket *self = check_open(L);
+  int number = agenda_address_check(L, 2, self->family, &address);
+  if (number != 0)
+    return raise_refused(L, number, "bind");
+  if (bind(self->fd, &address.any, address.length) < 0)
+    return raise_at(L, errno, "bind", &address);
+  return 0;
+}
+
+/*** Begins to listen for connections.
+@function socket:listen
+@tparam integer backlog
+@raise OSError */
+static int l_listen(lua_State *L)
+{
+  agenda_socket *self = check_open(L);
+  lua_Integer backlog = luaL_checkinteger(L, 2);
+  if (listen(self->fd, backlog > SOMAXCONN ? SOMAXCONN : (int)backlog) < 0)
+    return agenda_error_raise_os(L, errno, "listen", NULL);
+  return 0;
+}
+
+/*** Begins to connect.
+@function socket:connect
+@tparam string host a numeric one; for a Unix socket its path
+@tparam[opt] integer port
+@treturn ?future nil when that is done already; else one that is done when `connected` can tell
+@raise OSError; ValueError for a port out of range */
+static int l_connect(lua_State *L)
+{
+  agenda_socket *self = check_open(L);
+  int number = agenda_address_check(L, 2, self->family, &self->peer);
+  if (number != 0)
+    return raise_refused(L, number, "connect");
+  int result;
+  do
+    result = connect(self->fd, &self->peer.any, self->peer.length);
+  while (result < 0 && errno == EINTR && self->family == AF_UNIX);
+  if (result == 0)
+    return 0;
+  if (errno != EINPROGRESS && errno != EINTR)
+    return raise_at(L, errno, "connect", &self->peer);
+  push_wait(L, 1, AGENDA_SOCKET_WRITE);
+  return 1;
+}
+
+/*** How the connecting ended.
+@function socket:connected
+@raise OSError when it failed; RuntimeError when the socket was closed meanwhile */
+static int l_connected(lua_State *L)
+{
+  agenda_socket *self = check_open(L);
+  int number = 0;
+  socklen_t size = sizeof number;
+  if (getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &number, &size) < 0)
+    number = errno;
+  if (number != 0)
+    return raise_at(L, number, "connect", &self->peer);
+  return 0;
+}
+
+/* Whether accept should be called again: this connection alone has failed, see accept(2). */
+static bool is_of_connection(int number)
+{
+  switch (number) {
+    case EINTR: case ECONNABORTED: case EPROTO: case ENETDOWN: case ENOPROTOOPT:
+    case EHOSTDOWN: case ENONET: case EHOSTUNREACH: case EOPNOTSUPP: case ENETUNREACH:
+    case EPERM: case ETIMEDOUT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+static bool anybody_there(int fd)
+{
+  struct pollfd entry = {.fd = fd, .events = POLLIN};
+  return poll(&entry, 1, 0) > 0;
+}
+
+/* NB: with no descriptor left accept fails even when nobody has come. */
+static int accept_one(agenda_socket *self)
+{
+  for (;;) {
+    self->peer.length = sizeof self->peer.storage;
+    int fd = accept4(self->fd, &self->peer.any, &self->peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0 || !is_of_connection(errno)) {
+      int number = errno;
+      if (fd < 0 && number != EAGAIN && number != EWOULDBLOCK && !anybody_there(self->fd))
+        number = EAGAIN;
+      errno = number;
+      return fd;
+    }
+  }
+}
+
+/*** Takes a connection that has come, if there is one.
+@function socket:accept
+@treturn ?integer its descriptor, which is the caller's to close from here on
+@treturn ?string the peer's host, or path
+@treturn ?integer its port
+@raise OSError */
+static int l_accept(lua_State *L)
+{
+  agenda_socket *self = check_open(L);
+  luaL_checkstack(L, 8, "accept");
+  if (self->accepted < 0)
+    self->accepted = accept_one(self);
+  if (self->accepted < 0) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK)
+      return 0;
+    return agenda_error_raise_os(L, errno, "accept", NULL);
+  }
+  /* NB: it is the socket's until nothing can fail any more. */
+  int n = agenda_address_push(L, &self->peer);
+  lua_pushinteger(L, self->accepted);
+  lua_insert(L, -n - 1);
+  self->accepted = -1;
+  return n + 1;
+}
+
+/*** Gives the descriptor away and closes the object; nobody may be waiting.
+@function socket:release
+@treturn integer the descriptor, which is the caller's to close from here on */
+static int l_release(lua_State *L)
+{
+  agenda_socket *self = check_open(L);
+  int fd = self->fd;
+  for (int direction = 0; direction < 2; direction++)
+    stop_side(self, &self->side[direction]);
+  self->fd = -1;
+  agenda_socket_close(L, lua_touserdata(L, 1));
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+static int push_name(lua_State *L, const char *call,
+                     int (*get)(int, struct sockaddr *, socklen_t *))
+{
+  agenda_socket *self = check_open(L);
+  agenda_address address = {.length = sizeof address.storage};
+  address.any.sa_family = AF_UNSPEC;
+  if (get(self->fd, &address.any, &address.length) < 0)
+    return agenda_error_raise_os(L, errno, call, NULL);
+  return agenda_address_push(L, &address);
+}
+
+static int get_sockname(int fd, struct sockaddr *address, socklen_t *length)
+{
+  return getsockname(fd, address, length);
+}
+
+static int get_peername(int fd, struct sockaddr *address, socklen_t *length)
+{
+  return getpeername(fd, address, length);
+}
+
+/*** The socket's own address.
+@function socket:sockname
+@treturn string host, or the path of a Unix socket
+@treturn ?integer port
+@raise OSError; RuntimeError when it is closed */
+static int l_sockname(lua_State *L)
+{
+  return push_name(L, "getsockname", get_sockname);
+}
+
+/*** The address of what the socket is connected to.
+@function socket:peername
+@treturn string host, or the path of a Unix socket
+@treturn ?integer port
+@raise OSError ENOTCONN; RuntimeError when it is closed */
+static int l_peername(lua_State *L)
+{
+  return push_name(L, "getpeername", get_peername);
+}
+
+/*** The socket's descriptor, which stays the socket's.
+@function socket:fileno
+@treturn integer
+@raise RuntimeError when it is closed */
+static int l_fileno(lua_State *L)
+{
+  lua_pushinteger(L, check_open(L)->fd);
+  return 1;
+}
+
+/*** Closes the socket; who waits for it gets RuntimeError. Does nothing when it is closed.
+@function socket:close */
+static int l_close(lua_State *L)
+{
+  agenda_socket_close(L, check_object(L));
+  return 0;
+}
+
+/*** Whether the socket is closed.
+@function socket:is_closed
+@treturn boolean */
+static int l_is_closed(lua_State *L)
+{
+  lua_pushboolean(L, !is_open(check_object(L)));
+  return 1;
+}
+
+/* "<socket fd=7 at 0x...>", "<socket closed at 0x...>" */
+static int l_tostring(lua_State *L)
+{
+  agenda_socket_object *object = check_object(L);
+  const char *name = "closed";
+  if (is_open(object))
+    name = lua_pushfstring(L, "fd=%d", object->socket->fd);
+  return agenda_push_description(L, &object->object, name);
+}
+
+/*** The family of a numeric host.
+@function address_family
+@tparam string host
+@treturn ?string "inet" or "inet6"; nil for a name */
+static int l_address_family(lua_State *L)
+{
+  switch (agenda_address_family(luaL_checkstring(L, 1))) {
+    case AF_INET: lua_pushliteral(L, "inet"); return 1;
+    case AF_INET6: lua_pushliteral(L, "inet6"); return 1;
+    default: return 0;
+  }
+}
+
+/*** What tells the socket at a path from another that takes its place later.
+@function socket_identity
+@tparam string path
+@treturn ?string nil if there is no socket there */
+static int l_socket_identity(lua_State *L)
+{
+  struct stat status;
+  if (lstat(luaL_checkstring(L, 1), &status) < 0 || !S_ISSOCK(status.st_mode))
+    return 0;
+  lua_pushfstring(L, "%I:%I", (LUAI_UACINT)status.st_dev, (LUAI_UACINT)status.st_ino);
+  return 1;
+}
+
+static const luaL_Reg metamethods[] = {
+  {"__gc", agenda_socket_gc},
+  {"__close", l_close},
+  {"__tostring", l_tostring},
+  {NULL, NULL}
+};
+
+const luaL_Reg agenda_socket_methods[] = {
+  {"set", l_set},
+  {"bind", l_bind},
+  {"connect", l_connect},
+  {"connected", l_connected},
+  {"sockname", l_sockname},
+  {"peername", l_peername},
+  {"fileno", l_fileno},
+  {"is_closed", l_is_closed},
+  {"close", l_close},
+  {NULL, NULL}
+};
+
+static const luaL_Reg methods[] = {
+  {"listen", l_listen},
+  {"accept", l_accept},
+  {"release", l_release},
+  {NULL, NULL}
+};
+
+static const luaL_Reg functions[] = {
+  {"socket", l_socket},
+  {"address_family", l_address_family},
+  {"socket_identity", l_socket_identity},
+  {NULL, NULL}
+};
+
+void agenda_open_socket(lua_State *L)
+{
+  agenda_class_register(L, &agenda_socket_kind, metamethods, methods, NULL);
+  agenda_class_push(L, &agenda_socket_kind);
+  lua_getfield(L, -1, "__index");
+  agenda_functions_register(L, agenda_socket_methods);
+  lua_pop(L, 2);
+  agenda_functions_register(L, functions);
+}

@@ -1,0 +1,66 @@
+/*
+** socket.h: descriptors of sockets that belong to a loop, and waiting for them.
+**
+** What others hold is an object with a finalizer; what the loop's lists point at is a separate
+** block, the agenda_socket, which the loop keeps until it is closed.
+*/
+#ifndef AGENDA_SOCKET_H
+#define AGENDA_SOCKET_H
+
+#include "address.h"
+#include "loop.h"
+
+typedef enum { AGENDA_SOCKET_READ, AGENDA_SOCKET_WRITE } agenda_socket_direction;
+
+typedef struct agenda_socket {
+  agenda_loop *loop;   /* NULL once closed */
+  int fd;              /* -1 once closed */
+  int accepted;        /* a connection that was accepted and not handed out yet, or -1 */
+  int family;
+  agenda_address peer; /* of `accepted` */
+  agenda_watch life;   /* the loop closes it, if nobody else has */
+  struct agenda_socket_side {
+    agenda_watch watch;
+    ev_io io;
+    int at_once;       /* calls in a row that did not wait */
+    bool busy;         /* somebody waits, or was woken and has not run yet */
+  } side[2];
+} agenda_socket;
+
+typedef struct agenda_socket_object {
+  agenda_object object;
+  agenda_socket *socket; /* NULL until it is open; the block of a closed one says fd = -1 */
+} agenda_socket_object;
+
+extern const agenda_kind agenda_socket_kind; /* "socket" */
+
+/* An object of a class that begins with an agenda_socket_object, with a new socket of the running
+** loop; OSError if there is none to be had, RuntimeError if no loop runs. [-0, +1, may raise] */
+agenda_socket_object *agenda_socket_new(lua_State *L, agenda_state *state, const agenda_kind *kind,
+                                        int family, int type);
+
+/* The open socket of the object at `index`; RuntimeError "the socket is closed" (or whatever its
+** kind is) if there is none. */
+agenda_socket *agenda_socket_open_of(lua_State *L, int index);
+
+/* Closes it; who waits is woken and finds it closed. Idempotent. [-0, +0] */
+void agenda_socket_close(lua_State *L, agenda_socket_object *object);
+
+/* The __gc of all kinds: closes it, and says so in debug mode. */
+int agenda_socket_gc(lua_State *L);
+
+/* Waits until the socket of the object at index 1 can be read or written:
+** `return agenda_socket_await(...)`. The continuation begins with agenda_socket_awaited, after
+** which the stack is as it was. [may raise, may yield] */
+int agenda_socket_await(lua_State *L, agenda_socket_direction direction, lua_KFunction k);
+agenda_socket *agenda_socket_awaited(lua_State *L, agenda_socket_direction direction);
+
+/* Whether a call that could go on at once should let others take their turn first. */
+bool agenda_socket_takes_turn(agenda_socket *socket, agenda_socket_direction direction);
+
+/* The methods bind, connect, connected, sockname, peername, fileno, close of all kinds. */
+extern const luaL_Reg agenda_socket_methods[];
+
+void agenda_open_socket(lua_State *L);
+
+#endif
