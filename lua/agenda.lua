@@ -19,7 +19,7 @@ end
 -- What is written in Lua on top of it.
 for _, room in ipairs {
   "inspect", "iterate", "contextvar", "gather", "run", "exception_group", "timeout", "taskgroup",
-  "wait", "sync", "queue", "context", "ticks", "threads", "datagram",
+  "wait", "sync", "queue", "context", "ticks", "threads", "datagram", "connection", "server",
 } do
   for name, value in pairs(require("agenda." .. room)) do
     agenda[name] = value

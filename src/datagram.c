@@ -162,8 +162,8 @@ static int send_now(lua_State *L, agenda_socket *self)
 @tparam string data
 @tparam[opt] table addr {host, port}
 @treturn boolean false if the host is a name, which has to be resolved first; nothing was sent then
-@raise OSError: EMSGSIZE if it is too large, EDESTADDRREQ without an address, ECONNREFUSED as `recv`;
-RuntimeError when it is closed; CancelledError, with nothing sent */
+@raise OSError: EMSGSIZE if it is too large, EDESTADDRREQ without an address, ECONNREFUSED as
+`recv`; RuntimeError when it is closed; CancelledError, with nothing sent */
 static int l_send(lua_State *L)
 {
   agenda_socket *self = check_open(L);
@@ -176,12 +176,14 @@ static int l_send(lua_State *L)
 
 /* ----- the class ----------------------------------------------------------------------- */
 
+/* At the end of a block. */
 static int l_close(lua_State *L)
 {
   agenda_socket_close(L, agenda_object_check(L, 1, &agenda_datagram_kind));
   return 0;
 }
 
+/* "<datagram fd=7 at 0x...>", "<datagram closed at 0x...>" */
 static int l_tostring(lua_State *L)
 {
   agenda_socket_object *object = agenda_object_check(L, 1, &agenda_datagram_kind);
@@ -216,6 +218,7 @@ void agenda_open_datagram(lua_State *L)
   agenda_class_push(L, &agenda_datagram_kind);
   lua_getfield(L, -1, "__index");
   agenda_functions_register(L, agenda_socket_methods);
+  agenda_functions_register(L, agenda_socket_calls);
   lua_setfield(L, -3, "_datagram_methods"); /* for those that are written in Lua */
   lua_pop(L, 1);
   agenda_functions_register(L, functions);

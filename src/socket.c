@@ -280,6 +280,7 @@ static void warn_unclosed(lua_State *L, const agenda_socket_object *object)
   agenda_warn(L, lua_tostring(L, -2));
 }
 
+/* __gc: gives the descriptor back. */
 int agenda_socket_gc(lua_State *L)
 {
   agenda_socket_object *object = lua_touserdata(L, 1);
@@ -748,19 +749,24 @@ static const luaL_Reg metamethods[] = {
 };
 
 const luaL_Reg agenda_socket_methods[] = {
-  {"set", l_set},
-  {"bind", l_bind},
-  {"connect", l_connect},
-  {"connected", l_connected},
   {"sockname", l_sockname},
   {"peername", l_peername},
   {"fileno", l_fileno},
-  {"is_closed", l_is_closed},
   {"close", l_close},
   {NULL, NULL}
 };
 
-static const luaL_Reg methods[] = {
+/* For the Lua layer. */
+const luaL_Reg agenda_socket_calls[] = {
+  {"set", l_set},
+  {"bind", l_bind},
+  {"connect", l_connect},
+  {"connected", l_connected},
+  {"is_closed", l_is_closed},
+  {NULL, NULL}
+};
+
+static const luaL_Reg stream_calls[] = {
   {"listen", l_listen},
   {"accept", l_accept},
   {"release", l_release},
@@ -776,10 +782,11 @@ static const luaL_Reg functions[] = {
 
 void agenda_open_socket(lua_State *L)
 {
-  agenda_class_register(L, &agenda_socket_kind, metamethods, methods, NULL);
+  agenda_class_register(L, &agenda_socket_kind, metamethods, stream_calls, NULL);
   agenda_class_push(L, &agenda_socket_kind);
   lua_getfield(L, -1, "__index");
   agenda_functions_register(L, agenda_socket_methods);
+  agenda_functions_register(L, agenda_socket_calls);
   lua_pop(L, 2);
   agenda_functions_register(L, functions);
 }

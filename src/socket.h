@@ -58,8 +58,10 @@ agenda_socket *agenda_socket_awaited(lua_State *L, agenda_socket_direction direc
 /* Whether a call that could go on at once should let others take their turn first. */
 bool agenda_socket_takes_turn(agenda_socket *socket, agenda_socket_direction direction);
 
-/* The methods bind, connect, connected, sockname, peername, fileno, close of all kinds. */
+/* The methods sockname, peername, fileno, close of all kinds; and set, bind, connect, connected,
+** is_closed, which are for the Lua layer. */
 extern const luaL_Reg agenda_socket_methods[];
+extern const luaL_Reg agenda_socket_calls[];
 
 void agenda_open_socket(lua_State *L);
 

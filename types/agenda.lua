@@ -940,6 +940,127 @@ function barrier:reset() end
 ---@return agenda.barrier
 function agenda.barrier(n) end
 
+-- ----- networking ----------------------------------------------------------------------------
+
+---@class agenda.connection_options
+---@field tls boolean|userdata|nil true, or a context of agenda.tls
+---@field server_name string? what the certificate must be for; the host unless given
+---@field local_addr table? {host, port}
+---@field timeout number? seconds for resolving, connecting and the handshake together
+---@field limit integer? of reads up to a separator, in bytes; 64 KiB unless given
+---@field nodelay boolean? TCP_NODELAY; true unless given
+
+---Connects to a TCP server.
+---@async
+---@param host string
+---@param port integer
+---@param opts? agenda.connection_options
+---@return agenda.stream
+function agenda.open_connection(host, port, opts) end
+
+---Connects to a Unix socket.
+---@async
+---@param path string
+---@param opts? agenda.connection_options
+---@return agenda.stream
+function agenda.open_unix_connection(path, opts) end
+
+---@class agenda.server_options
+---@field backlog integer? 100 unless given
+---@field reuseport boolean?
+---@field tls userdata? a context of agenda.tls
+---@field limit integer? of the connections' streams
+---@field max_connections integer? the rest wait in the backlog
+
+---@class agenda.server
+local server = {}
+
+---The listening sockets; none once it is closed.
+---@return agenda.socket[]
+function server:sockets() end
+
+---@return string host or path
+---@return integer? port
+function server:address() end
+
+---How many connections have a handler that has not ended.
+---@return integer
+function server:connections() end
+
+---Stops listening; live connections go on.
+function server:close() end
+
+---Until it is closed and all handlers have ended.
+---@async
+function server:wait_closed() end
+
+---Closes the streams of all connections.
+function server:close_clients() end
+
+---Discards all connections.
+function server:abort_clients() end
+
+---Until somebody closes it; cancelled, it closes the server.
+---@async
+function server:serve_forever() end
+
+---A TCP server; the handler runs as a task for each connection.
+---@async
+---@param handler fun(stream: agenda.stream)
+---@param host string? nil: every interface
+---@param port integer 0: one that is free
+---@param opts? agenda.server_options
+---@return agenda.server
+function agenda.start_server(handler, host, port, opts) end
+
+---A server at a Unix socket.
+---@param handler fun(stream: agenda.stream)
+---@param path string
+---@param opts? agenda.server_options
+---@return agenda.server
+function agenda.start_unix_server(handler, path, opts) end
+
+---What a server listens with.
+---@class agenda.socket
+local socket = {}
+
+---@return string host or path
+---@return integer? port
+function socket:sockname() end
+
+---@return string host or path
+---@return integer? port
+function socket:peername() end
+
+---@return integer
+function socket:fileno() end
+
+function socket:close() end
+
+---@class agenda.datagram : agenda.socket
+local datagram = {}
+
+---Sends a datagram; without an address to `remote_addr`.
+---@async
+---@param data string
+---@param addr? table {host, port}
+function datagram:send(data, addr) end
+
+---@async
+---@return string data
+---@return table addr {host, port}
+function datagram:recv() end
+
+---What comes: data, {host, port}.
+---@return agenda.asyncgen
+function datagram:messages() end
+
+---A socket for datagrams.
+---@async
+---@param opts {local_addr: table?, remote_addr: table?} at least one of them
+---@return agenda.datagram
+function agenda.datagram(opts) end
+
 -- ----- queues --------------------------------------------------------------------------------
 
 ---@class agenda.queue

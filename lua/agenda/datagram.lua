@@ -2,27 +2,26 @@
 -- @module agenda.datagram
 
 local core = require "agenda.core"
-local address = require "agenda.address"
+local endpoint = require "agenda.endpoint"
 
 local errors, yield = core.errors, core.yield
 local methods = core._datagram_methods
 
-local ANY = {inet = "0.0.0.0", inet6 = "::"}
 local FAMILY_NAMES = {inet = "IPv4", inet6 = "IPv6"}
 
 -- ----- methods -------------------------------------------------------------------------------
 
 -- The first of a name's addresses that the socket can send to.
 local function resolve_for(self, addr)
-  local host, port = address.check_pair(addr, "argument #2 to 'send'", 3)
+  local host, port = endpoint.check_pair(addr, "argument #2 to 'send'", 3)
   local family = core.address_family((self:sockname()))
-  for _, found in ipairs(address.resolve(host, port, {family = family, type = "dgram"})) do
+  for _, found in ipairs(endpoint.resolve(host, port, {family = family, type = "dgram"})) do
     if found.family == family then
       return {found.addr, found.port}
     end
   end
   error(errors.OSError(("sendto: %s has no %s address")
-    :format(address.text(host, port), FAMILY_NAMES[family]), {code = "EAI_ADDRFAMILY",
+    :format(endpoint.text(host, port), FAMILY_NAMES[family]), {code = "EAI_ADDRFAMILY",
     syscall = "sendto"}), 0)
 end
 
@@ -31,9 +30,13 @@ end
 -- @tparam string data
 -- @tparam[opt] table addr where to, {host, port}; not with `remote_addr`
 -- @raise OSError: EMSGSIZE if it is too large, EDESTADDRREQ without an address, ECONNREFUSED: the
--- peer's system says that nobody received what was sent before; ValueError for an address other than
--- `remote_addr`; RuntimeError when it is closed; CancelledError, with nothing sent
+-- peer's system says that nobody received what was sent before; ValueError for an address other
+-- than `remote_addr`; RuntimeError when it is closed; CancelledError, with nothing sent
 function methods.send(self, data, addr)
+  if type(data) ~= "string" then
+    error(("bad argument #1 to 'send' (string expected, got %s)")
+      :format(core.type(data) or type(data)), 2)
+  end
   if addr ~= nil and not self:_send(data, addr) then
     self:_send(data, resolve_for(self, addr))
   elseif addr == nil then
@@ -47,8 +50,8 @@ local messages = core.asyncgen("messages", function(self)
   end
 end)
 
---- An async generator of what comes: `for data, addr in d:messages() do`. It does not end by itself;
--- leaving it loses nothing.
+--- An async generator of what comes: `for data, addr in d:messages() do`. It does not end by
+-- itself; leaving it loses nothing.
 -- @function datagram:messages
 -- @treturn asyncgen and, like every such call, nil, nil and the generator again
 -- @raise when it is iterated, what `recv` raises
@@ -89,17 +92,14 @@ end
 -- Without `remote_addr` each `send` says where to. As asyncio's create_datagram_endpoint.
 -- @function datagram
 -- @tparam table opts at least one of `local_addr` = {host, port}, where a host of nil means every
--- IPv4 interface and port 0 any port that is free, and `remote_addr` = {host, port}: it sends there,
--- and receives what comes from there alone
+-- IPv4 interface and port 0 any port that is free, and `remote_addr` = {host, port}: it sends
+-- there, and receives what comes from there alone
 -- @treturn datagram with the methods `send`, `recv`, `messages`, `close`, `sockname`, `peername`,
 -- `fileno`
 -- @raise OSError; ValueError without an address, or for a port out of range; RuntimeError "no
 -- running event loop"
 local function datagram(opts)
-  if type(opts) ~= "table" then
-    error(("bad argument #1 to 'datagram' (table expected, got %s)")
-      :format(core.type(opts) or type(opts)), 2)
-  end
+  endpoint.check_type(opts, "table", 1, "datagram")
   core.get_running_loop()
   local here, there = opts.local_addr, opts.remote_addr
   if here == nil and there == nil then
@@ -107,23 +107,17 @@ local function datagram(opts)
   end
   local remote
   if there ~= nil then
-    local host, port = address.check_pair(there, "field 'remote_addr'", 2)
+    local host, port = endpoint.check_pair(there, "field 'remote_addr'", 2)
     if not host then
       error(errors.ValueError("remote_addr needs a host"), 0)
     end
-    remote = address.resolve(host, port, {type = "dgram"})
+    remote = endpoint.resolve(host, port, {type = "dgram"})
   end
   if here == nil then
     return open(nil, remote[1])
   end
-  local host, port = address.check_pair(here, "field 'local_addr'", 2)
-  if not host or host == "" then
-    local peer = remote and remote[1]
-    local family = peer and peer.family or "inet"
-    return open({addr = ANY[family], port = port, family = family}, peer)
-  end
-  local own = address.resolve(host, port, {type = "dgram", passive = true})
-  for _, found in ipairs(own) do
+  local host, port = endpoint.check_pair(here, "field 'local_addr'", 2)
+  for _, found in ipairs(endpoint.resolve_local(host, port, {type = "dgram"})) do
     local peer = remote and first_of_family(remote, found.family)
     if peer or not remote then
       return open(found, peer)

@@ -1,0 +1,509 @@
+--- Servers: `start_server`, `start_unix_server`.
+--
+--     SERVING <--> PAUSED (too many connections, or no descriptor left)
+--        '------close()-------> CLOSED --the last handler ends--> who waits in wait_closed goes on
+--
+-- The loop watches the listening sockets, no task does. A connection's handler is a task, which
+-- owns the stream; it leaves the server's table when it is done, however that came.
+-- @module agenda.server
+
+local core = require "agenda.core"
+local endpoint = require "agenda.endpoint"
+local timeout = require "agenda.timeout"
+local waiters = require "agenda.waiters"
+
+local errors, spawn = core.errors, core.spawn
+local OSError, RuntimeError = errors.OSError, errors.RuntimeError
+
+local BACKLOG = 100          -- as in asyncio
+local BATCH = 64             -- connections that are accepted in a row
+local RETRY_DELAY = 0.1      -- seconds, when there is no descriptor to be had
+local HANDSHAKE_TIMEOUT = 60 -- seconds, as in asyncio
+local PORT_ATTEMPTS = 16     -- at a port that is free for IPv4 and IPv6
+
+local Server = {}
+Server.__index = Server
+Server.__name = "agenda.server"
+Server.__agenda_type = "server"
+
+function Server:__tostring()
+  return ("<server %s %s at %p>"):format(self._closed and "closed" or "serving", self._text, self)
+end
+
+local function check_self(self, call)
+  if getmetatable(self) ~= Server then
+    error(("bad argument #1 to '%s' (agenda.server expected, got %s)")
+      :format(call, core.type(self) or type(self)), 3)
+  end
+end
+
+-- ----- a connection --------------------------------------------------------------------------
+
+-- The message handler of a connection's handler: the error with its trace, unless it is one of
+-- control flow.
+local function with_trace(err)
+  if errors.BaseError:is(err) and not errors.Error:is(err) then
+    return err
+  end
+  if err == nil then
+    err = RuntimeError("nil error")
+  end
+  return {failure = err, traceback = core.traceback(err):sub(#tostring(err) + 2)}
+end
+
+local function report(self, message, stream, failure)
+  self._loop:call_exception_handler {
+    message = message, exception = failure.failure, traceback = failure.traceback,
+    task = core.current_task(), server = self, stream = stream,
+  }
+end
+
+local function handshake(self, stream)
+  endpoint.secure(stream, self._tls, {server_side = true})
+end
+
+-- Sends what the handler has left unsent. A peer that has gone is no failure of the handler's.
+local function finish(stream)
+  stream:close()
+  local ok, err = pcall(stream.wait_closed, stream)
+  if not ok then
+    stream:abort()
+    if not errors.Error:is(err) then
+      error(err, 0)
+    end
+  end
+end
+
+-- The task of a connection.
+local function serve(self, stream)
+  if self._tls then
+    local ok, err = pcall(timeout.with_timeout, HANDSHAKE_TIMEOUT, handshake, self, stream)
+    if not ok then
+      stream:abort()
+      if not errors.Error:is(err) then
+        error(err, 0)
+      end
+      return
+    end
+  end
+  local ok, failure = xpcall(self._handler, with_trace, stream)
+  if ok then
+    return finish(stream)
+  end
+  stream:abort()
+  if errors.BaseError:is(failure) then
+    error(failure, 0)
+  end
+  report(self, "unhandled error in the handler of a connection", stream, failure)
+end
+
+-- ----- accepting -----------------------------------------------------------------------------
+
+local accept_ready
+
+local function listen(self)
+  if not self._listening and not self._closed then
+    self._listening = true
+    for _, socket in ipairs(self._sockets) do
+      self._loop:add_reader(socket:fileno(), accept_ready, self, socket)
+    end
+  end
+end
+
+local function pause(self)
+  if self._listening then
+    self._listening = false
+    for _, socket in ipairs(self._sockets) do
+      self._loop:remove_reader(socket:fileno())
+    end
+  end
+end
+
+local function resume(self)
+  if self._retry then
+    self._retry:cancel()
+    self._retry = nil
+  end
+  if self._count < self._max then
+    listen(self)
+  end
+end
+
+-- Nothing can be accepted now; the clients wait in the backlog meanwhile.
+local function accept_failed(self, err)
+  pause(self)
+  if not self._retry then
+    self._retry = self._loop:call_later(RETRY_DELAY, resume, self)
+  end
+  if not self._starved then
+    self._starved = true
+    self._loop:call_exception_handler {
+      message = "a server cannot accept connections now and tries again", exception = err,
+      server = self,
+    }
+  end
+end
+
+local function wake_if_done(self)
+  if self._closed and self._count == 0 then
+    while waiters.wake(self._waiters) do end
+  end
+end
+
+-- NB: a task that is cancelled before its first step never runs.
+local function make_on_done(self)
+  return function(task)
+    local stream = self._streams[task]
+    self._streams[task] = nil
+    self._count = self._count - 1
+    stream:abort()
+    if self._closed then
+      wake_if_done(self)
+    elseif not self._listening then
+      resume(self)
+    end
+  end
+end
+
+local function begin(self, socket, fd, host, port)
+  local stream = core.stream(fd, {
+    readable = true, writable = true, limit = self._limit,
+    peername = port and {host, port} or host,
+    sockname = self._path or {socket:sockname()},
+  })
+  local task = spawn(serve, self, stream)
+  self._count = self._count + 1
+  self._streams[task] = stream
+  task:add_done_callback(self._on_done)
+end
+
+-- The callback of a listening socket.
+function accept_ready(self, socket)
+  for _ = 1, BATCH do
+    if self._count >= self._max then
+      return pause(self)
+    end
+    local ok, fd, host, port = pcall(socket.accept, socket)
+    if not ok then
+      if not OSError:is(fd) then
+        error(fd, 0)
+      end
+      return accept_failed(self, fd)
+    elseif not fd then
+      self._starved = false
+      return
+    end
+    begin(self, socket, fd, host, port)
+  end
+end
+
+-- ----- methods -------------------------------------------------------------------------------
+
+--- The listening sockets, with the methods `sockname` and `fileno`; none when it is closed.
+-- @function server:sockets
+-- @treturn {socket,...} a new list
+function Server:sockets()
+  check_self(self, "sockets")
+  return {table.unpack(self._sockets)}
+end
+
+--- Where it listens, or did before it was closed; with several sockets, of the first.
+-- @function server:address
+-- @treturn string host; the path of a Unix socket
+-- @treturn ?integer port
+function Server:address()
+  check_self(self, "address")
+  return self._host, self._port
+end
+
+--- How many connections have a handler that has not ended.
+-- @function server:connections
+-- @treturn integer
+function Server:connections()
+  check_self(self, "connections")
+  return self._count
+end
+
+--- Stops listening and leaves live connections alone; removes the path of a Unix socket. Does not
+-- wait; does nothing when it is closed.
+-- @function server:close
+function Server:close()
+  check_self(self, "close")
+  if self._closed then
+    return
+  end
+  pause(self)
+  self._closed = true
+  if self._retry then
+    self._retry:cancel()
+    self._retry = nil
+  end
+  if self._path and core.socket_identity(self._path) == self._identity then
+    os.remove(self._path)
+  end
+  for _, socket in ipairs(self._sockets) do
+    socket:close()
+  end
+  self._sockets = {}
+  if self._forever and not self._forever:done() then
+    self._forever:set_result()
+  end
+  wake_if_done(self)
+end
+
+--- Waits until the server is closed and all handlers have ended. Awaits. As in asyncio 3.12.
+-- @function server:wait_closed
+-- @raise CancelledError
+function Server:wait_closed()
+  check_self(self, "wait_closed")
+  if self._closed and self._count == 0 then
+    return
+  end
+  local _, ok, err = waiters.wait(self._waiters)
+  if not ok then
+    error(err, 0)
+  end
+end
+
+--- Closes the streams of all connections: what is unsent is sent, and handlers that read get an
+-- error. Does not wait. As in asyncio 3.13.
+-- @function server:close_clients
+function Server:close_clients()
+  check_self(self, "close_clients")
+  for _, stream in pairs(self._streams) do
+    stream:close()
+  end
+end
+
+--- Discards the connections: nothing more is sent, and handlers that read or write get an error.
+-- As in asyncio 3.13.
+-- @function server:abort_clients
+function Server:abort_clients()
+  check_self(self, "abort_clients")
+  for _, stream in pairs(self._streams) do
+    stream:abort()
+  end
+end
+
+--- Waits until somebody closes the server; it serves without this, too. Awaits. Cancelled, it
+-- closes the server, which leaves live connections to their handlers.
+-- @function server:serve_forever
+-- @raise RuntimeError when another task does this, and on a closed server; CancelledError
+function Server:serve_forever()
+  check_self(self, "serve_forever")
+  if self._closed then
+    error(RuntimeError(("%s is closed"):format(tostring(self))), 0)
+  elseif self._forever then
+    error(RuntimeError(("%s is already being awaited on serve_forever()")
+      :format(tostring(self))), 0)
+  end
+  self._forever = self._loop:create_future()
+  local ok, err = pcall(core.await, self._forever)
+  self._forever = nil
+  if not ok then
+    self:close()
+    error(err, 0)
+  end
+end
+
+local function cancel_handlers(self)
+  local tasks = {}
+  for task in pairs(self._streams) do
+    tasks[#tasks + 1] = task
+  end
+  for _, task in ipairs(tasks) do
+    task:cancel()
+  end
+end
+
+-- The end of a block. A cancellation while it waits for the handlers cancels them, too.
+function Server:__close(err)
+  self:close()
+  if err ~= nil then
+    cancel_handlers(self)
+  end
+  local ok, cancelled = pcall(self.wait_closed, self)
+  if not ok then
+    cancel_handlers(self)
+    self:wait_closed()
+    error(cancelled, 0)
+  end
+end
+
+-- ----- listening -----------------------------------------------------------------------------
+
+local function close_all(sockets)
+  for _, socket in ipairs(sockets) do
+    socket:close()
+  end
+end
+
+-- A listening socket. The IPv6 one beside it of a server for every interface is left out where the
+-- system has no IPv6.
+local function open_socket(found, port, opts)
+  local socket = core.socket(found.family, "stream")
+  local ok, err = pcall(function()
+    socket:set("reuseaddr", true)
+    if opts.reuseport then
+      socket:set("reuseport", true)
+    end
+    if found.family == "inet6" then
+      socket:set("v6only", true)
+    end
+    socket:set("nodelay", true) -- what is accepted has it from here
+    socket:bind(found.addr, port)
+    socket:listen(opts.backlog or BACKLOG)
+  end)
+  if not ok then
+    socket:close()
+    error(err, 0)
+  end
+  return socket
+end
+
+local MISSING = {EAFNOSUPPORT = true, EADDRNOTAVAIL = true}
+
+-- Sockets for all addresses at one port, which is chosen with the first if it is 0. Gives nil and
+-- the error if that fails.
+local function open_at(addresses, port, opts)
+  local sockets, missing = {}, nil
+  for _, found in ipairs(addresses) do
+    local ok, socket = pcall(open_socket, found, port, opts)
+    if ok then
+      sockets[#sockets + 1] = socket
+      if port == 0 then
+        port = select(2, socket:sockname())
+      end
+    elseif #addresses > 1 and OSError:is(socket) and MISSING[socket.code] then
+      missing = missing or socket
+    else
+      close_all(sockets)
+      return nil, socket
+    end
+  end
+  if #sockets == 0 then
+    return nil, missing
+  end
+  return sockets
+end
+
+local function open_sockets(addresses, port, opts)
+  local attempts = port == 0 and #addresses > 1 and PORT_ATTEMPTS or 1
+  for i = 1, attempts do
+    local sockets, err = open_at(addresses, port, opts)
+    if sockets then
+      return sockets
+    elseif i == attempts or not OSError:is(err) or err.code ~= "EADDRINUSE" then
+      error(err, 0)
+    end
+  end
+end
+
+-- Whether somebody listens at the path of a Unix socket.
+local function is_alive(path)
+  local socket <close> = core.socket("unix", "stream")
+  local ok, err = pcall(socket.connect, socket, path)
+  return ok or err.code ~= "ECONNREFUSED"
+end
+
+-- NB: to connect is refused at a plain file, too.
+local function bind_path(socket, path)
+  local ok, err = pcall(socket.bind, socket, path)
+  if ok then
+    return
+  elseif not OSError:is(err) or err.code ~= "EADDRINUSE" or path:sub(1, 1) == "\0"
+      or not core.socket_identity(path) or is_alive(path) then
+    error(err, 0)
+  end
+  os.remove(path)
+  socket:bind(path)
+end
+
+local function open_unix_socket(path, opts)
+  local socket = core.socket("unix", "stream")
+  local ok, err = pcall(function()
+    bind_path(socket, path)
+    socket:listen(opts.backlog or BACKLOG)
+  end)
+  if not ok then
+    socket:close()
+    error(err, 0)
+  end
+  return socket
+end
+
+-- ----- the public functions ------------------------------------------------------------------
+
+local function check_handler(handler, call)
+  local metatable = getmetatable(handler)
+  if type(handler) ~= "function" and not (type(metatable) == "table" and metatable.__call) then
+    error(("bad argument #1 to '%s' (function expected, got %s)")
+      :format(call, core.type(handler) or type(handler)), 3)
+  end
+end
+
+local function new(handler, sockets, opts)
+  local self = setmetatable({
+    _loop = core.get_running_loop(), _handler = handler, _sockets = sockets, _streams = {},
+    _count = 0, _max = opts.max_connections or math.huge, _limit = opts.limit,
+    _tls = opts.tls or nil, _closed = false, _listening = false, _starved = false,
+  }, Server)
+  self._waiters = {owner = self}
+  self._on_done = make_on_done(self)
+  self._host, self._port = sockets[1]:sockname()
+  self._text = self._port and endpoint.text(self._host, self._port) or self._host
+  return self
+end
+
+local server = {}
+
+--- A TCP server, which serves from the next turn on. `handler(stream)` runs as a task for each
+-- connection; when it ends, its stream is closed. An error in it is reported through the exception
+-- handler. Awaits only where the host is a name. SO_REUSEADDR is set. As in asyncio.
+-- @function start_server
+-- @tparam function handler
+-- @tparam ?string host nil: every interface, IPv4 and IPv6
+-- @tparam integer port 0: one that is free, the same for all interfaces
+-- @tparam[opt] table opts `backlog` (100), `reuseport`, `tls` (a context), `limit` (of the
+-- streams), `max_connections`: the rest wait in the backlog
+-- @treturn server with the methods `sockets`, `address`, `close`, `wait_closed`, `serve_forever`,
+-- `connections`, `close_clients`, `abort_clients`. At the end of a block, `<close>` closes it and
+-- waits for the handlers, which an error cancels
+-- @raise OSError: EADDRINUSE, EADDRNOTAVAIL, EACCES; ValueError for a port out of range;
+-- RuntimeError "no running event loop"
+function server.start_server(handler, host, port, opts)
+  check_handler(handler, "start_server")
+  if host ~= nil then
+    endpoint.check_type(host, "string", 2, "start_server")
+  end
+  port = endpoint.check_port(port, "argument #3 to 'start_server'", 2)
+  opts = endpoint.check_options(opts, 4, "start_server")
+  core.get_running_loop()
+  local addresses = endpoint.resolve_local(host, port, {type = "stream"})
+  local self = new(handler, open_sockets(addresses, port, opts), opts)
+  listen(self)
+  return self
+end
+
+--- The same at a Unix socket. A socket at the path where nobody listens any more is replaced, and
+-- `close()` removes the path.
+-- @function start_unix_server
+-- @tparam function handler
+-- @tparam string path one that begins with "\0" is of Linux's abstract namespace
+-- @tparam[opt] table opts `backlog`, `tls`, `limit`, `max_connections` as for `start_server`
+-- @treturn server
+-- @raise OSError: EADDRINUSE where something else is at the path, ENAMETOOLONG, ENOENT, EACCES;
+-- RuntimeError "no running event loop"
+function server.start_unix_server(handler, path, opts)
+  check_handler(handler, "start_unix_server")
+  endpoint.check_type(path, "string", 2, "start_unix_server")
+  opts = endpoint.check_options(opts, 3, "start_unix_server")
+  core.get_running_loop()
+  local self = new(handler, {open_unix_socket(path, opts)}, opts)
+  self._path = path
+  self._identity = core.socket_identity(path)
+  listen(self)
+  return self
+end
+
+return server
