@@ -112,7 +112,7 @@ function endpoint.resolve(host, port, opts)
   if family then
     return {{addr = host, port = port, family = family}}
   end
-  return require("agenda").getaddrinfo(host, port, opts)
+  return core.getaddrinfo(host, port, opts)
 end
 
 --- The same for an address of this machine's, where a host of nil or "" means every interface.
