@@ -11,11 +11,8 @@
 
 #include "errors.h"
 #include "loop.h"
+#include "signal_names.h"
 #include "signal_table.h"
-
-#ifndef NSIG
-#define NSIG 65
-#endif
 
 typedef struct signal_watch {
   agenda_handle handle;
@@ -38,55 +35,15 @@ static const agenda_kind signal_watch_kind = {.name = "signal_watch",
 /* The source's key in the loop's table of watchers. */
 static const char SOURCE_KEY[] = "signals";
 
-static const struct {
-  const char *name;
-  int number;
-} names[] = {
-#define NAMED(s) {#s, s}
-  NAMED(SIGHUP), NAMED(SIGINT), NAMED(SIGQUIT), NAMED(SIGILL), NAMED(SIGTRAP), NAMED(SIGABRT),
-  NAMED(SIGBUS), NAMED(SIGFPE), NAMED(SIGKILL), NAMED(SIGUSR1), NAMED(SIGSEGV), NAMED(SIGUSR2),
-  NAMED(SIGPIPE), NAMED(SIGALRM), NAMED(SIGTERM), NAMED(SIGCHLD), NAMED(SIGCONT), NAMED(SIGSTOP),
-  NAMED(SIGTSTP), NAMED(SIGTTIN), NAMED(SIGTTOU), NAMED(SIGURG), NAMED(SIGXCPU), NAMED(SIGXFSZ),
-  NAMED(SIGVTALRM), NAMED(SIGPROF), NAMED(SIGSYS),
-#ifdef SIGWINCH
-  NAMED(SIGWINCH),
-#endif
-#ifdef SIGIO
-  NAMED(SIGIO),
-#endif
-#ifdef SIGPWR
-  NAMED(SIGPWR),
-#endif
-#undef NAMED
-  {NULL, 0}
-};
-
 /* ----- arguments ----------------------------------------------------------------------- */
-
-static int number_of(const char *name)
-{
-  for (int i = 0; names[i].name != NULL; i++)
-    if (strcmp(names[i].name, name) == 0)
-      return names[i].number;
-  return 0;
-}
 
 int agenda_signal_check(lua_State *L, int index)
 {
-  lua_Integer number = 0;
-  if (lua_type(L, index) == LUA_TNUMBER)
-    number = luaL_checkinteger(L, index);
-  else if (lua_type(L, index) == LUA_TSTRING)
-    number = number_of(lua_tostring(L, index));
-  else
-    return luaL_typeerror(L, index, "signal's name or number");
-  const char *text = luaL_tolstring(L, index, NULL);
-  if (number < 1 || number >= NSIG)
-    return agenda_error_raise(L, AGENDA_VALUE_ERROR, "unknown signal %s", text);
+  int number = agenda_signal_number(L, index);
   if (number == SIGKILL || number == SIGSTOP)
-    return agenda_error_raise(L, AGENDA_VALUE_ERROR, "signal %s cannot be caught", text);
-  lua_pop(L, 1);
-  return (int)number;
+    agenda_error_raise(L, AGENDA_VALUE_ERROR, "signal %s cannot be caught",
+                       luaL_tolstring(L, index, NULL));
+  return number;
 }
 
 /* ----- the source ---------------------------------------------------------------------- */
