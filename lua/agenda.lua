@@ -20,6 +20,7 @@ end
 for _, room in ipairs {
   "inspect", "iterate", "contextvar", "gather", "run", "exception_group", "timeout", "taskgroup",
   "wait", "sync", "queue", "context", "ticks", "threads", "datagram", "connection", "server",
+  "process",
 } do
   for name, value in pairs(require("agenda." .. room)) do
     agenda[name] = value

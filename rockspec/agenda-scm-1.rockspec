@@ -66,6 +66,7 @@ build = {
       ["agenda.itertools.source"] = "lua/agenda/itertools/source.lua",
       ["agenda.itertools.tee"] = "lua/agenda/itertools/tee.lua",
       ["agenda.itertools.timed"] = "lua/agenda/itertools/timed.lua",
+      ["agenda.process"] = "lua/agenda/process.lua",
       ["agenda.queue"] = "lua/agenda/queue.lua",
       ["agenda.run"] = "lua/agenda/run.lua",
       ["agenda.server"] = "lua/agenda/server.lua",

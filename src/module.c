@@ -7,6 +7,7 @@
 
 #include "asyncgen.h"
 #include "awaitable.h"
+#include "child_watch.h"
 #include "coroutine.h"
 #include "datagram.h"
 #include "errors.h"
@@ -16,6 +17,7 @@
 #include "handle.h"
 #include "hooks.h"
 #include "loop.h"
+#include "process.h"
 #include "resolver.h"
 #include "signal_watch.h"
 #include "socket.h"
@@ -182,6 +184,7 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_handle,    agenda_open_future,    agenda_open_task,          agenda_open_loop,
   agenda_open_fd_watch,  agenda_open_signal_watch, agenda_open_thread_pool, agenda_open_resolver,
   agenda_open_socket, agenda_open_datagram,
+  agenda_open_child_watch, agenda_open_process,
 };
 
 /*

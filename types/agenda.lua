@@ -1283,6 +1283,60 @@ function itertools.count(x) end
 ---@return agenda.address[]
 function agenda.getaddrinfo(host, port, opts) end
 
+-- ----- child processes -------------------------------------------------------------------------
+
+---@alias agenda.stdio "pipe"|"null"|"inherit"|integer|file*|agenda.stream
+
+---@class agenda.subprocess_spec
+---@field [integer] string|number the command and its arguments
+---@field stdin? agenda.stdio
+---@field stdout? agenda.stdio
+---@field stderr? agenda.stdio|"stdout"
+---@field env? table<string, string|number> replaces the environment
+---@field cwd? string the directory in which it starts
+---@field limit? integer of the streams
+
+---A child process; `<close>` kills it and waits for its end.
+---@class agenda.process
+---@field pid integer
+---@field stdin? agenda.stream
+---@field stdout? agenda.stream
+---@field stderr? agenda.stream
+---@field returncode? integer nil while it runs; minus the number of the signal that ended it
+local process = {}
+
+---Waits for its end.
+---@async
+---@return integer? code nil if a signal ended it
+---@return string? signal such as "SIGTERM"
+function process:wait() end
+
+---Asks the system whether it has ended.
+---@return integer? returncode
+function process:poll() end
+
+---Writes the input, reads all output, waits for its end.
+---@async
+---@param input? string|string[]
+---@return string? stdout nil if that is not a pipe
+---@return string? stderr
+function process:communicate(input) end
+
+---Sends a signal, unless it has ended.
+---@param sig string|integer such as "SIGHUP"
+function process:send_signal(sig) end
+
+---`send_signal("SIGTERM")`.
+function process:terminate() end
+
+---`send_signal("SIGKILL")`.
+function process:kill() end
+
+---Starts a program.
+---@param spec agenda.subprocess_spec
+---@return agenda.process
+function agenda.subprocess(spec) end
+
 -- ----- the clock and the system ----------------------------------------------------------------
 
 ---1, 2, 3 ... each no earlier than that many intervals after the first iteration.
