@@ -58,7 +58,10 @@ static int outcome(tls_filter *self, int result)
         ERR_clear_error();
         return AGENDA_FILTER_MEMORY;
       }
-      agenda_tls_reason(self->reason, self->ssl);
+      if (ERR_peek_error() == 0) /* before OpenSSL 3 this was no error of its own */
+        strcpy(self->reason, "unexpected eof while reading");
+      else
+        agenda_tls_reason(self->reason, self->ssl);
       self->state = FAILED;
       return AGENDA_FILTER_FAILED;
   }

@@ -1349,4 +1349,37 @@ function agenda.interval(seconds) end
 ---@return agenda.asyncgen, nil, nil, agenda.asyncgen
 function agenda.signals(...) end
 
+-- ----- TLS ---------------------------------------------------------------------------------------
+
+---Whom to trust and who to be, for any number of connections.
+---@class agenda.tls_context
+
+---@class agenda.tls_options
+---@field cert? string path of a PEM file: the certificate, and the chain after it
+---@field key? string path of a PEM file: the private key (the file of `cert`)
+---@field ca? string path of a PEM file: the certificates to trust (those of the system)
+---@field verify? boolean whether the peer is verified (clients do, servers do not)
+---@field alpn? string[] protocols, the preferred first
+---@field min_version? "TLSv1.2"|"TLSv1.3" ("TLSv1.2")
+
+---@class agenda.tls
+local tls = {}
+
+---A context. Reads its files at once.
+---@param options? agenda.tls_options
+---@return agenda.tls_context
+function tls.context(options) end
+
+---@type agenda.tls
+agenda.tls = nil
+
+---@class agenda.tlsinfo
+---@field version string "TLSv1.3"
+---@field cipher string
+---@field alpn string? the protocol agreed on
+
+---@class agenda.starttls_options
+---@field server_side? boolean (false)
+---@field server_name? string what the server's certificate must be for
+
 return agenda
