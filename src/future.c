@@ -6,9 +6,10 @@
 **             cancel                        CANCELLED
 **
 ** While it is pending, one user value holds who waits: nothing, a single entry (the most common
-** case, without a table), or a list. An entry is a task, a callback, or a table of a callback and
-** its context. When it is done the same user value holds the result or the error, and the entries
-** go to the ready queue in their order.
+** case, without a table), or a list. An entry is a task, a callback, or a table of a callback, its
+** context and (of a batch) what it is to be told. When it is done
+** the same user value holds the result or the error, and the entries go to the ready queue in
+** their order.
 */
 #include "future.h"
 
@@ -20,6 +21,7 @@
 const agenda_kind agenda_future_kind = {"future", "agenda.future", NULL, agenda_future_await, true};
 
 enum { WAITING_NONE, WAITING_ONE, WAITING_LIST };
+enum { ENTRY_CALLBACK = 1, ENTRY_CONTEXT, ENTRY_DONE, ENTRY_FAILED };
 
 static agenda_future *check_future(lua_State *L)
 {
@@ -107,6 +109,28 @@ void agenda_future_add_waiter(lua_State *L, int index)
   add_entry(L, index);
 }
 
+/* Counts the future at `index` in the batch of the entry on the top, if it is one. True if others
+** were counted before, so that the callback is on its way. [-0, +0, may raise] */
+static bool joins_batch(lua_State *L, int index)
+{
+  int entry = lua_gettop(L);
+  const agenda_future *future = lua_touserdata(L, index);
+  if (lua_rawgeti(L, entry, ENTRY_DONE) == LUA_TNIL) {
+    lua_settop(L, entry);
+    return false;
+  }
+  lua_Integer done = lua_tointeger(L, -1);
+  lua_pushinteger(L, done + 1);
+  lua_rawseti(L, entry, ENTRY_DONE);
+  if (future->status == AGENDA_FUTURE_FAILED) {
+    lua_rawgeti(L, entry, ENTRY_FAILED);
+    lua_pushvalue(L, index);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  }
+  lua_settop(L, entry);
+  return done > 0;
+}
+
 /* Takes the entry on the top and the future at `index` to the ready queue. [-1, +0, may raise] */
 static void dispatch(lua_State *L, int index, agenda_schedule *schedule)
 {
@@ -119,14 +143,18 @@ static void dispatch(lua_State *L, int index, agenda_schedule *schedule)
     lua_pop(L, 1);
     return;
   }
+  if (lua_istable(L, -1) && joins_batch(L, index)) {
+    lua_pop(L, 1);
+    return;
+  }
   bool had_context = state->has_context;
   agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
   lua_insert(L, -2);
   if (lua_istable(L, -1)) {
-    lua_rawgeti(L, -1, 2);
+    lua_rawgeti(L, -1, ENTRY_CONTEXT);
     state->has_context = !lua_isnil(L, -1);
     agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
-    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -1, ENTRY_CALLBACK);
     lua_remove(L, -2);
   }
   else if (had_context) {
@@ -483,6 +511,41 @@ static bool is_callback(lua_State *L)
   return same;
 }
 
+/*** A callback that is told of many futures at a time: it is called once in the turn after some of
+them were done. Its errors are reported as those of callbacks are.
+@function new_batch
+@tparam function f
+@treturn table for `join_batch`: at 3 the number of those done, which the callback sets back to 0,
+at 4 a list of those that failed, which it empties */
+static int l_new_batch(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_createtable(L, 4, 0);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, -2, ENTRY_CALLBACK);
+  agenda_slot_push(L, AGENDA_SLOT_CONTEXT);
+  lua_rawseti(L, -2, ENTRY_CONTEXT);
+  lua_pushinteger(L, 0);
+  lua_rawseti(L, -2, ENTRY_DONE);
+  lua_newtable(L);
+  lua_rawseti(L, -2, ENTRY_FAILED);
+  return 1;
+}
+
+/*** Has the batch's callback told when the future is done.
+@function join_batch
+@tparam future future pending, and tied to a loop
+@tparam table batch */
+static int l_join_batch(lua_State *L)
+{
+  agenda_future *future = check_future(L);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  luaL_argcheck(L, future->status == AGENDA_FUTURE_PENDING, 1, "the future is done");
+  lua_settop(L, 2);
+  add_entry(L, 1);
+  return 0;
+}
+
 /*** Removes every registration of a callback. As in asyncio.
 @function future:remove_done_callback
 @tparam function f
@@ -645,6 +708,8 @@ const luaL_Reg agenda_future_methods[] = {
 static const luaL_Reg functions[] = {
   {"future", l_future},
   {"set_canceller", l_set_canceller},
+  {"new_batch", l_new_batch},
+  {"join_batch", l_join_batch},
   {NULL, NULL}
 };
 

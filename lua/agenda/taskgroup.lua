@@ -9,11 +9,7 @@ local core = require "agenda.core"
 local errors = core.errors
 local CancelledError, RuntimeError = errors.CancelledError, errors.RuntimeError
 local await, spawn, current_task, scope = core.await, core.spawn, core.current_task, core.scope
-
--- Methods of tasks, called so often that looking them up shows.
-local future_methods = getmetatable(core.future()).__index
-local add_done_callback = future_methods.add_done_callback
-local cancelled, exception = future_methods.cancelled, future_methods.exception
+local new_batch, join_batch = core.new_batch, core.join_batch
 
 local MESSAGE = "unhandled errors in a task group"
 
@@ -74,24 +70,46 @@ local function on_failure(self, task, err)
   end
 end
 
-local function make_on_done(self)
-  return function(task)
-    local count = self._count - 1
-    self._count = count
-    if count == 0 then
-      self._tasks, self._length = {}, 0
-      local waiter = self._waiter
-      if waiter and not waiter:done() then
-        waiter:set_result()
-      end
-    end
-    if not cancelled(task) then
-      local err = exception(task)
-      if err ~= nil then
-        on_failure(self, task, err)
-      end
+local function on_done(self, done)
+  local count = self._count - done
+  self._count = count
+  if count > 0 then
+    return
+  end
+  self._tasks, self._length = {}, 0
+  local waiter = self._waiter
+  if waiter and not waiter:done() then
+    waiter:set_result()
+  end
+end
+
+-- What interrupts the handling of a failure (a KeyboardInterrupt of an exception handler) does so
+-- after the last of them.
+local function take_failed(self, failed)
+  local interrupted, interrupt
+  for i = 1, #failed do
+    local ok, err = pcall(on_failure, self, failed[i], failed[i]:exception())
+    if not ok and not interrupted then
+      interrupted, interrupt = true, err
     end
   end
+  if interrupted then
+    error(interrupt, 0)
+  end
+end
+
+local function make_batch(self)
+  local batch
+  batch = new_batch(function()
+    local done, failed = batch[3], batch[4]
+    batch[3] = 0
+    if #failed > 0 then
+      batch[4] = {}
+    end
+    on_done(self, done)
+    take_failed(self, failed)
+  end)
+  return batch
 end
 
 -- The list of tasks, in the order of their spawning, loses those that are done when they are more
@@ -138,12 +156,12 @@ function TaskGroup:spawn(f, ...)
   if length > 2 * count + 64 then
     drop_done(self)
   end
-  local on_done = self._on_done
-  if not on_done then
-    on_done = make_on_done(self)
-    self._on_done = on_done
+  local batch = self._batch
+  if not batch then
+    batch = make_batch(self)
+    self._batch = batch
   end
-  add_done_callback(task, on_done)
+  join_batch(task, batch)
   return task
 end
 
