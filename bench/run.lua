@@ -9,7 +9,10 @@
 package.path = "bench/?.lua;" .. package.path
 
 local RUNS = 5
-local BENCHMARKS = {"iterate", "class_shaped", "spawn", "switch", "asleep", "chain", "wake"}
+local BENCHMARKS = {
+  "iterate", "class_shaped", "spawn", "switch", "asleep", "chain", "wake", "queue", "lock", "group",
+  "map", "timeout",
+}
 local RESULTS = "bench/RESULTS.md"
 
 local LUA = arg[-1] or "lua5.4"
