@@ -10,7 +10,7 @@ function measures.agenda()
     local lock = agenda.lock()
     local start = os.clock()
     for _ = 1, ROUNDS do
-      local guard <close> = lock:guard()
+      local _ <close> = lock:guard()
     end
     return {ns = (os.clock() - start) / ROUNDS * 1e9}
   end)

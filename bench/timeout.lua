@@ -9,7 +9,7 @@ function measures.timeout()
   return agenda.run(function()
     local start = os.clock()
     for _ = 1, ROUNDS do
-      local scope <close> = agenda.timeout(10)
+      local _ <close> = agenda.timeout(10)
     end
     return {ns = (os.clock() - start) / ROUNDS * 1e9}
   end)

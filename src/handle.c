@@ -196,14 +196,10 @@ void agenda_handle_abandon(lua_State *L, agenda_handle *handle)
 
 /* ----- running ------------------------------------------------------------------------- */
 
-/* Reports the error on the top, which the callback of the handle at `owner` raised, unless it
-** is one that ends the run. [-1, +0, may raise] */
+/* Reports the error on the top, which the callback of the handle at `owner` raised.
+** [-1, +0, may raise] */
 static void report(lua_State *L, int owner)
 {
-  if (agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT)) {
-    lua_error(L);
-    return;
-  }
   if (lua_isnil(L, -1)) {
     agenda_error_push(L, AGENDA_RUNTIME_ERROR, "nil error");
     lua_replace(L, -2);
@@ -220,8 +216,20 @@ static void report(lua_State *L, int owner)
   lua_pop(L, 2);
 }
 
+/* NB: KeyboardInterrupt is left on the top, for it ends the run, and then this is true. */
+static bool call(lua_State *L, const agenda_handle *handle, int owner, int handler)
+{
+  push_call(L, handle, owner);
+  if (AGENDA_LIKELY(lua_pcall(L, handle->arguments, 0, handler) == LUA_OK))
+    return false;
+  if (agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT))
+    return true;
+  report(L, owner);
+  return false;
+}
+
 /* Calls in the context of the handle's making, and brings the earlier one back. */
-static int call_in_context(lua_State *L, const agenda_handle *handle, int owner, int handler)
+static bool call_in_context(lua_State *L, const agenda_handle *handle, int owner, int handler)
 {
   agenda_state *state = handle->object.state;
   bool earlier = state->has_context;
@@ -230,13 +238,11 @@ static int call_in_context(lua_State *L, const agenda_handle *handle, int owner,
   lua_getiuservalue(L, owner, AGENDA_HANDLE_CONTEXT);
   agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
   state->has_context = handle->context;
-  push_call(L, handle, owner);
-  int status = lua_pcall(L, handle->arguments, 0, handler);
+  bool interrupted = call(L, handle, owner, handler);
   lua_pushvalue(L, saved);
   agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
   state->has_context = earlier;
-  lua_remove(L, saved);
-  return status;
+  return interrupted;
 }
 
 void agenda_handle_run(lua_State *L, agenda_handle *handle)
@@ -256,15 +262,11 @@ void agenda_handle_run(lua_State *L, agenda_handle *handle)
     handle->done = true;
     count(handle, -1);
   }
-  int status;
-  if (AGENDA_UNLIKELY(handle->context || handle->object.state->has_context))
-    status = call_in_context(L, handle, owner, top + 1);
-  else {
-    push_call(L, handle, owner);
-    status = lua_pcall(L, handle->arguments, 0, top + 1);
-  }
-  if (AGENDA_UNLIKELY(status != LUA_OK))
-    report(L, owner);
+  bool interrupted = AGENDA_UNLIKELY(handle->context || handle->object.state->has_context)
+                       ? call_in_context(L, handle, owner, top + 1)
+                       : call(L, handle, owner, top + 1);
+  if (AGENDA_UNLIKELY(interrupted))
+    lua_error(L);
   if (!handle->repeats)
     forget_call(L, handle, owner);
   lua_settop(L, top);

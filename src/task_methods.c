@@ -8,6 +8,8 @@
 #include "errors.h"
 #include "handle.h"
 
+#define DESTROYED "Task was destroyed but it is pending!"
+
 static agenda_task *check_task(lua_State *L)
 {
   return agenda_object_check(L, 1, &agenda_task_kind);
@@ -310,8 +312,38 @@ static int l_tostring(lua_State *L)
   return agenda_push_description(L, &task->future.object, agenda_task_push_name(L, 1));
 }
 
+static void report_destroyed(lua_State *L, const agenda_task *task)
+{
+  lua_createtable(L, 0, 2);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "task");
+  agenda_future_report(L, task->future.schedule, DESTROYED);
+}
+
+/* Cancels a collected task, alive again, so that its cleanup may wait. False if its loop is closed.
+** NB: an error in here leaves the task collected, and nothing pointing at it. */
+static bool revive(lua_State *L, agenda_task *task)
+{
+  agenda_schedule *schedule = task->future.schedule;
+  if (schedule == NULL || schedule->closed || task->base->status != AGENDA_FRAME_WAITING)
+    return false;
+  luaL_checkstack(L, 10, "collected task");
+  agenda_class_push(L, &agenda_task_kind);
+  lua_setmetatable(L, 1);
+  lua_pushliteral(L, DESTROYED);
+  agenda_future_set_extra(L, 1, AGENDA_EXTRA_CANCEL_MESSAGE);
+  task->awaited = NULL;
+  task->must_cancel = true;
+  lua_pushvalue(L, 1);
+  agenda_task_awaken(L, task);
+  lua_pop(L, 1);
+  agenda_list_append(&schedule->tasks, &task->link);
+  return true;
+}
+
 /*
-** A pending task that nothing can wake: reported, and its body closed, so that its cleanup runs.
+** A pending task that nothing can wake: reported, and cancelled or (its loop is closed) closed, so
+** that its cleanup runs.
 */
 static int l_gc(lua_State *L)
 {
@@ -327,11 +359,12 @@ static int l_gc(lua_State *L)
   if (base == NULL)
     return 0;
   if (task->future.schedule != NULL) {
+    if (revive(L, task)) {
+      report_destroyed(L, task);
+      return 0;
+    }
     task->future.object.state->live.count[AGENDA_LIVE_TASKS]--;
-    lua_createtable(L, 0, 2);
-    lua_pushvalue(L, 1);
-    lua_setfield(L, -2, "task");
-    agenda_future_report(L, task->future.schedule, "Task was destroyed but it is pending!");
+    report_destroyed(L, task);
   }
   task->future.status = AGENDA_FUTURE_CANCELLED;
   task->awaited = NULL;
