@@ -62,6 +62,8 @@ VARIANT = $(SUBMAKE) all BUILD=build/$(1)
 RUN_SPECS = LUA="$(LUA)" SPEC="$(SPEC)" FILTER="$(FILTER)" TAGS="$(TAGS)" \
             EXCLUDE_TAGS="$(EXCLUDE_TAGS)" script/run_specs
 
+THREAD_SPECS = $(foreach room,threads resolver file,$(wildcard spec/io/$(room)*_spec.lua))
+
 .PHONY: all
 all: $(MODULES) ## build the modules (build/agenda/core.so and tls.so)
 
@@ -161,6 +163,15 @@ valgrind: ## the specs under valgrind's memcheck; those tagged #slow are left ou
 	@script/setup build test check
 	@$(SUBMAKE) all
 	@AGENDA_VARIANT=valgrind $(RUN_SPECS)
+
+.PHONY: tsan
+tsan: ## the specs of what runs on threads under ThreadSanitizer
+	@script/setup build test
+	@$(call VARIANT,tsan) CC=gcc DEFS="-DAGENDA_DEBUG_CHECKS" CFLAGS="-O1 -g -fno-omit-frame-pointer \
+	  -fsanitize=thread"
+	@gcc -shared -fPIC -o build/tsan/alone.so script/lib/alone.c
+	@BUILD=build/tsan AGENDA_VARIANT=tsan LUA="$(LUA)" SPEC="$(or $(SPEC),$(THREAD_SPECS))" \
+	  FILTER="$(FILTER)" TAGS="$(TAGS)" EXCLUDE_TAGS="$(EXCLUDE_TAGS)" script/run_specs
 
 .PHONY: gc
 gc: ## the specs with a full collection at every allocating helper (build/gc)

@@ -11,7 +11,7 @@ for _, name in ipairs {
   "ensure_future", "errors", "future", "generator", "get_asyncgen_finalizer",
   "get_asyncgen_hooks", "get_event_loop", "get_running_loop", "getaddrinfo", "new_event_loop",
   "pcall", "set_asyncgen_finalizer", "set_asyncgen_hooks", "set_event_loop", "set_warning_handler",
-  "sleep", "spawn", "suspend", "traceback", "yield", "yield_from",
+  "sleep", "spawn", "suspend", "to_thread", "traceback", "yield", "yield_from",
 } do
   agenda[name] = core[name]
 end

@@ -66,6 +66,12 @@ int agenda_error_on_raise(lua_State *L);
 /* Pushes the recorded trace of the value at `index` as a string, or nil. [-0, +1, may raise] */
 void agenda_error_push_trace(lua_State *L, int index);
 
+/* Where the caller of the running message handler stands, as a table of strings, numbers and
+** booleans, in any Lua state; and makes such a table, on the top, the trace of the value at
+** `index`. [-0, +1, may raise] / [-1, +0, may raise] */
+void agenda_error_push_levels(lua_State *L);
+void agenda_error_set_levels(lua_State *L, int index);
+
 /* Pushes a line for humans: the value through __tostring. [-0, +1, may raise] */
 void agenda_error_push_text(lua_State *L, int index);
 

@@ -22,6 +22,7 @@
 #include "signal_watch.h"
 #include "socket.h"
 #include "task.h"
+#include "thread_call.h"
 #include "thread_pool.h"
 
 /*** The type of an agenda object.
@@ -185,6 +186,7 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_fd_watch,  agenda_open_signal_watch, agenda_open_thread_pool, agenda_open_resolver,
   agenda_open_socket, agenda_open_datagram,
   agenda_open_child_watch, agenda_open_process,
+  agenda_open_thread_call,
 };
 
 /*

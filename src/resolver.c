@@ -34,16 +34,17 @@ static const char *failure_name(int failure)
   case e:                                                                                          \
     return #e;
     NAMED(EAI_AGAIN)
-    NAMED(EAI_BADFLAGS) NAMED(EAI_FAIL) NAMED(EAI_FAMILY) NAMED(EAI_MEMORY) NAMED(EAI_NONAME)
-        NAMED(EAI_OVERFLOW) NAMED(EAI_SERVICE) NAMED(EAI_SOCKTYPE) NAMED(EAI_SYSTEM)
+    NAMED(EAI_BADFLAGS)
+    NAMED(EAI_FAIL) NAMED(EAI_FAMILY) NAMED(EAI_MEMORY) NAMED(EAI_NONAME) NAMED(EAI_OVERFLOW)
+      NAMED(EAI_SERVICE) NAMED(EAI_SOCKTYPE) NAMED(EAI_SYSTEM)
 #ifdef EAI_NODATA
-            NAMED(EAI_NODATA)
+        NAMED(EAI_NODATA)
 #endif
 #ifdef EAI_ADDRFAMILY
-                NAMED(EAI_ADDRFAMILY)
+          NAMED(EAI_ADDRFAMILY)
 #endif
 #undef NAMED
-                    default : return NULL;
+            default : return NULL;
   }
 }
 
@@ -94,11 +95,13 @@ static bool push_address(lua_State *L, const struct addrinfo *info)
 static int deliver_lookup(lua_State *L, agenda_job *job)
 {
   const lookup *self = (const lookup *)job;
-  if (self->failure != 0) return raise_failure(L, self);
+  if (self->failure != 0)
+    return raise_failure(L, self);
   lua_newtable(L);
   lua_Integer n = 0;
   for (const struct addrinfo *info = self->found; info != NULL; info = info->ai_next)
-    if (push_address(L, info)) lua_rawseti(L, -2, ++n);
+    if (push_address(L, info))
+      lua_rawseti(L, -2, ++n);
   return 1;
 }
 
@@ -106,7 +109,8 @@ static void release_lookup(lua_State *L, agenda_job *job)
 {
   lookup *self = (lookup *)job;
   (void)L;
-  if (self->found != NULL) freeaddrinfo(self->found);
+  if (self->found != NULL)
+    freeaddrinfo(self->found);
   self->found = NULL;
 }
 
@@ -118,7 +122,8 @@ static void run_lookup(agenda_job *job)
   errno = 0;
   self->failure = getaddrinfo(self->host, self->service, &self->hints, &self->found);
   self->number = errno;
-  if (self->failure != 0) self->found = NULL;
+  if (self->failure != 0)
+    self->found = NULL;
 }
 
 /* The results where no look-up is needed, protected so that they are freed: lookup. */
@@ -130,7 +135,8 @@ static int l_finish(lua_State *L)
 /* Answers without a look-up, if that can be done: 1, with the list. [-0, +(0|1), may raise] */
 static int answer_at_once(lua_State *L, lookup *self, bool numeric_service)
 {
-  if (!numeric_service) return 0;
+  if (!numeric_service)
+    return 0;
   struct addrinfo hints = self->hints;
   hints.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
   if (getaddrinfo(self->host, self->service, &hints, &self->found) != 0) {
@@ -142,7 +148,8 @@ static int answer_at_once(lua_State *L, lookup *self, bool numeric_service)
   lua_pushlightuserdata(L, self);
   int status = lua_pcall(L, 1, 1, 0);
   release_lookup(L, &self->job);
-  if (status != LUA_OK) lua_error(L);
+  if (status != LUA_OK)
+    lua_error(L);
   return 1;
 }
 
@@ -152,7 +159,8 @@ static int answer_at_once(lua_State *L, lookup *self, bool numeric_service)
 static const char *check_text(lua_State *L, int index)
 {
   size_t length;
-  if (lua_isnoneornil(L, index)) return NULL;
+  if (lua_isnoneornil(L, index))
+    return NULL;
   luaL_checktype(L, index, LUA_TSTRING);
   const char *text = lua_tolstring(L, index, &length);
   luaL_argcheck(L, strlen(text) == length, index, "string contains zeros");
@@ -193,7 +201,8 @@ static int option_value(lua_State *L, const char *option, const char *const name
   if (!lua_isnil(L, -1)) {
     const char *name = luaL_tolstring(L, -1, NULL);
     int i = 0;
-    while (names[i] != NULL && strcmp(names[i], name) != 0) i++;
+    while (names[i] != NULL && strcmp(names[i], name) != 0)
+      i++;
     if (names[i] == NULL)
       agenda_error_raise(L, AGENDA_VALUE_ERROR, "unknown %s '%s'", option, name);
     value = values[i];
@@ -212,20 +221,24 @@ static void check_options(lua_State *L, struct addrinfo *hints)
   static const char *const types[] = {"stream", "dgram", NULL};
   static const int type_values[] = {SOCK_STREAM, SOCK_DGRAM};
   hints->ai_socktype = SOCK_STREAM;
-  if (lua_isnoneornil(L, 3)) return;
+  if (lua_isnoneornil(L, 3))
+    return;
   luaL_checktype(L, 3, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
     const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     int i = 0;
-    while (options[i] != NULL && strcmp(options[i], key) != 0) i++;
-    if (options[i] == NULL) luaL_argerror(L, 3, lua_pushfstring(L, "unknown option '%s'", key));
+    while (options[i] != NULL && strcmp(options[i], key) != 0)
+      i++;
+    if (options[i] == NULL)
+      luaL_argerror(L, 3, lua_pushfstring(L, "unknown option '%s'", key));
   }
   lua_getfield(L, 3, "family");
   hints->ai_family = option_value(L, "family", families, family_values, AF_UNSPEC);
   lua_getfield(L, 3, "type");
   hints->ai_socktype = option_value(L, "type", types, type_values, SOCK_STREAM);
   lua_getfield(L, 3, "passive");
-  if (lua_toboolean(L, -1)) hints->ai_flags |= AI_PASSIVE;
+  if (lua_toboolean(L, -1))
+    hints->ai_flags |= AI_PASSIVE;
   lua_pop(L, 1);
 }
 
@@ -236,11 +249,13 @@ static lookup *new_lookup(lua_State *L, const char *host, const char *service,
   size_t host_size = host != NULL ? strlen(host) + 1 : 0;
   size_t service_size = service != NULL ? strlen(service) + 1 : 0;
   lookup *self =
-      agenda_job_new(L, sizeof *self + host_size + service_size, run_lookup, deliver_lookup);
+    agenda_job_new(L, sizeof *self + host_size + service_size, run_lookup, deliver_lookup);
   self->job.release = release_lookup;
   self->hints = *hints;
-  if (host != NULL) self->host = memcpy(self->text, host, host_size);
-  if (service != NULL) self->service = memcpy(self->text + host_size, service, service_size);
+  if (host != NULL)
+    self->host = memcpy(self->text, host, host_size);
+  if (service != NULL)
+    self->service = memcpy(self->text + host_size, service, service_size);
   return self;
 }
 
@@ -266,7 +281,8 @@ static int l_getaddrinfo(lua_State *L)
   check_options(L, &hints);
   lua_settop(L, 3);
   lookup *self = new_lookup(L, host, service, &hints);
-  if (answer_at_once(L, self, numeric) == 1) return 1;
+  if (answer_at_once(L, self, numeric) == 1)
+    return 1;
   return agenda_job_await(L, agenda_job_loop(L, "resolve a name"));
 }
 

@@ -64,7 +64,8 @@ static void *work(void *argument)
       pthread_cond_wait(&pool->work, &pool->lock);
       pool->idle--;
     }
-    if (pool->queued == 0) break;
+    if (pool->queued == 0)
+      break;
     agenda_job *job = AGENDA_LIST_OWNER(pool->queue.next, agenda_job, link);
     agenda_list_unlink(&job->link);
     pool->queued--;
@@ -75,7 +76,8 @@ static void *work(void *argument)
     job->status = JOB_DONE;
     bool first = agenda_list_empty(&pool->done);
     agenda_list_append(&pool->done, &job->link);
-    if (first) agenda_loop_wake(&pool->loop->woken, pool->loop->wake_fd);
+    if (first)
+      agenda_loop_wake(&pool->loop->woken, pool->loop->wake_fd);
   }
   pthread_mutex_unlock(&pool->lock);
   return NULL;
@@ -87,7 +89,8 @@ static void block_signals(sigset_t *earlier)
   static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
   sigset_t all;
   sigfillset(&all);
-  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&all, faults[i]);
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+    sigdelset(&all, faults[i]);
   pthread_sigmask(SIG_SETMASK, &all, earlier);
 }
 
@@ -101,26 +104,30 @@ static int start_thread(agenda_thread_pool *pool)
     return 0;
   pthread_attr_t attributes;
   int number = pthread_attr_init(&attributes);
-  if (number != 0) return number;
+  if (number != 0)
+    return number;
   sigset_t earlier;
   pthread_attr_setstacksize(&attributes, STACK_SIZE);
   block_signals(&earlier);
   number = pthread_create(&pool->threads[pool->count], &attributes, work, pool);
   pthread_sigmask(SIG_SETMASK, &earlier, NULL);
   pthread_attr_destroy(&attributes);
-  if (number == 0) pool->count++;
+  if (number == 0)
+    pool->count++;
   return number;
 }
 
 /* Waits for the threads to end, which they do when the queue is empty. */
 static void join_threads(agenda_thread_pool *pool)
 {
-  if (pool->process != getpid()) return;
+  if (pool->process != getpid())
+    return;
   pthread_mutex_lock(&pool->lock);
   pool->ending = true;
   pthread_cond_broadcast(&pool->work);
   pthread_mutex_unlock(&pool->lock);
-  for (int i = 0; i < pool->count; i++) pthread_join(pool->threads[i], NULL);
+  for (int i = 0; i < pool->count; i++)
+    pthread_join(pool->threads[i], NULL);
   pool->count = 0;
 }
 
@@ -132,7 +139,8 @@ int agenda_job_wait(agenda_job *job, int fd, short events, int milliseconds)
   int ends[2], number = 0;
   if (pool == NULL) /* it runs on the loop's thread */
     return ECANCELED;
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return errno;
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+    return errno;
   pthread_mutex_lock(&pool->lock);
   bool stopped = job->stopped;
   job->wake_fd = ends[1];
@@ -141,12 +149,14 @@ int agenda_job_wait(agenda_job *job, int fd, short events, int milliseconds)
   pthread_mutex_unlock(&pool->lock);
   if (!stopped) {
     struct pollfd fds[] = {{fd, events, 0}, {ends[0], POLLIN, 0}};
-    if (poll(fds, 2, milliseconds) < 0 && errno != EINTR) number = errno;
+    if (poll(fds, 2, milliseconds) < 0 && errno != EINTR)
+      number = errno;
   }
   pthread_mutex_lock(&pool->lock);
   pool->waiting--;
   job->wake_fd = -1;
-  if (job->stopped) number = ECANCELED;
+  if (job->stopped)
+    number = ECANCELED;
   pthread_mutex_unlock(&pool->lock);
   close(ends[0]);
   close(ends[1]);
@@ -180,7 +190,8 @@ static int enqueue(agenda_thread_pool *pool, agenda_job *job)
   if (pool->count > 0) {
     number = 0;
     pthread_cond_signal(&pool->work);
-  } else {
+  }
+  else {
     agenda_list_unlink(&job->link);
     pool->queued--;
     job->status = JOB_NEW;
@@ -192,7 +203,8 @@ static int enqueue(agenda_thread_pool *pool, agenda_job *job)
 static void wake_job(agenda_job *job)
 {
   job->stopped = true;
-  if (job->wake_fd >= 0 && write(job->wake_fd, "", 1) < 0) AGENDA_ASSERT(errno == EAGAIN);
+  if (job->wake_fd >= 0 && write(job->wake_fd, "", 1) < 0)
+    AGENDA_ASSERT(errno == EAGAIN);
 }
 
 void agenda_job_stop(agenda_job *job)
@@ -207,9 +219,11 @@ void agenda_job_stop(agenda_job *job)
 static void advance_strand(agenda_thread_pool *pool, const agenda_job *job)
 {
   agenda_strand *strand = job->strand;
-  if (strand == NULL || strand->active != job) return;
+  if (strand == NULL || strand->active != job)
+    return;
   strand->active = NULL;
-  if (agenda_list_empty(&strand->waiting) || pool->process != getpid()) return;
+  if (agenda_list_empty(&strand->waiting) || pool->process != getpid())
+    return;
   strand->active = AGENDA_LIST_OWNER(strand->waiting.next, agenda_job, link);
   agenda_list_unlink(&strand->active->link);
   enqueue(pool, strand->active);
@@ -222,9 +236,11 @@ static void release(lua_State *L, agenda_job *job)
   agenda_schedule *schedule = pool->loop->schedule;
   agenda_list_unlink(&job->member);
   pool->jobs--;
-  if (!job->abandoned) schedule->watching--;
+  if (!job->abandoned)
+    schedule->watching--;
   job->pool = NULL;
-  if (job->release != NULL) job->release(L, job);
+  if (job->release != NULL)
+    job->release(L, job);
   advance_strand(pool, job);
   agenda_schedule_push(L, schedule, job->anchor);
   for (int i = 1; i <= AGENDA_JOB_SLOTS; i++) {
@@ -239,18 +255,21 @@ static void release(lua_State *L, agenda_job *job)
 static void abandon(lua_State *L, agenda_job *job)
 {
   agenda_thread_pool *pool = job->pool;
-  if (pool == NULL || job->abandoned) return;
+  if (pool == NULL || job->abandoned)
+    return;
   pthread_mutex_lock(&pool->lock);
   bool taken = !job->certain && (job->status == JOB_QUEUED || job->status == JOB_WAITING);
   if (taken) {
     agenda_list_unlink(&job->link);
     pool->queued -= job->status == JOB_QUEUED;
-  } else
+  }
+  else
     wake_job(job);
   pthread_mutex_unlock(&pool->lock);
   job->abandoned = true;
   pool->loop->schedule->watching--;
-  if (taken) release(L, job);
+  if (taken)
+    release(L, job);
 }
 
 /* A future's canceller: future, message. */
@@ -287,7 +306,8 @@ static void deliver(lua_State *L, agenda_job *job)
     lua_pushcclosure(L, l_deliver, 1);
     lua_pushvalue(L, top + 2);
     lua_pushvalue(L, top + 1);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) agenda_future_reject(L, top + 2);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+      agenda_future_reject(L, top + 2);
   }
   agenda_list_unlink(&job->link);
   release(L, job);
@@ -298,7 +318,8 @@ static void deliver(lua_State *L, agenda_job *job)
 static void finish_shutdown(lua_State *L, agenda_thread_pool *pool)
 {
   agenda_schedule *schedule = pool->loop->schedule;
-  if (pool->drained == 0 || pool->jobs > 0) return;
+  if (pool->drained == 0 || pool->jobs > 0)
+    return;
   join_threads(pool);
   agenda_schedule_push(L, schedule, pool->drained);
   agenda_schedule_unanchor(L, schedule, pool->drained);
@@ -360,7 +381,8 @@ static int thread_limit(void)
 {
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
   long limit = (cores > 0 ? cores : 1) + MORE_THAN_CORES;
-  if (limit > DEFAULT_MOST_THREADS) limit = DEFAULT_MOST_THREADS;
+  if (limit > DEFAULT_MOST_THREADS)
+    limit = DEFAULT_MOST_THREADS;
   return limit < LEAST_THREADS ? LEAST_THREADS : (int)limit;
 }
 
@@ -398,8 +420,10 @@ agenda_loop *agenda_job_loop(lua_State *L, const char *what)
 {
   agenda_state *state = agenda_state_here(L);
   const char *why = agenda_frame_cannot_wait(L, state, true);
-  if (why != NULL) agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot %s: %s", what, why);
-  if (state->loop == NULL) agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
+  if (why != NULL)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot %s: %s", what, why);
+  if (state->loop == NULL)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
   return state->loop;
 }
 
@@ -422,7 +446,8 @@ void agenda_job_submit(lua_State *L, agenda_loop *loop)
   agenda_schedule *schedule = loop->schedule;
   luaL_checkstack(L, 8, "job");
   agenda_thread_pool *pool = get_pool(L, loop);
-  if (pool->shut) agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Executor shutdown has been called");
+  if (pool->shut)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Executor shutdown has been called");
   push_future(L, schedule);
   job->anchor = agenda_schedule_anchor(L, schedule, -2);
   job->pool = pool;
@@ -440,7 +465,8 @@ void agenda_job_submit(lua_State *L, agenda_loop *loop)
     release(L, job);
     agenda_error_raise_os(L, number, "pthread_create", NULL);
   }
-  if (job->strand != NULL) job->strand->active = job;
+  if (job->strand != NULL)
+    job->strand->active = job;
 }
 
 /* NB: a job of a task that is to be cancelled at this await does not begin. */
@@ -472,7 +498,8 @@ static int l_shut_threads(lua_State *L)
     agenda_future_new(L, loop->object.state, loop->schedule);
     pool->drained = agenda_schedule_anchor(L, loop->schedule, -1);
     loop->schedule->watching++;
-  } else
+  }
+  else
     agenda_schedule_push(L, loop->schedule, pool->drained);
   finish_shutdown(L, pool);
   return 1;

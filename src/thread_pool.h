@@ -28,13 +28,13 @@ struct agenda_job {
   bool certain; /* it runs even if it was cancelled in the queue, and after a shutdown */
   /* The pool's own. */
   struct agenda_thread_pool *pool; /* while it is submitted and not released */
-  agenda_list link;    /* in the queue, the list of what is done, or the strand */
-  agenda_list member;  /* in the list of all */
+  agenda_list link;                /* in the queue, the list of what is done, or the strand */
+  agenda_list member;              /* in the list of all */
   uint32_t anchor;
-  int wake_fd;         /* ends agenda_job_wait; guarded by the pool's lock, as the next two are */
+  int wake_fd; /* ends agenda_job_wait; guarded by the pool's lock, as the next two are */
   uint8_t status;
-  bool stopped;        /* it is not to wait any more */
-  bool abandoned;      /* nobody wants the result */
+  bool stopped;   /* it is not to wait any more */
+  bool abandoned; /* nobody wants the result */
 };
 
 /* First user value of a job: its future. The second is for what the job needs kept alive. */

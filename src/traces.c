@@ -105,6 +105,19 @@ static void store_trace(lua_State *L, int index)
   lua_pop(L, 2);
 }
 
+void agenda_error_push_levels(lua_State *L)
+{
+  luaL_checkstack(L, 8, "traceback");
+  lua_newtable(L);
+  append_levels(L, lua_gettop(L), 1);
+}
+
+void agenda_error_set_levels(lua_State *L, int index)
+{
+  luaL_checkstack(L, 8, "traceback");
+  store_trace(L, lua_absindex(L, index));
+}
+
 /* Whether an error of this kind is a matter of course, whose trace nobody wants. */
 static bool is_flow(lua_State *L, int index)
 {

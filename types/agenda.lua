@@ -566,6 +566,12 @@ function event_loop:get_debug() end
 ---@return agenda.coroutine
 function event_loop:shutdown_asyncgens() end
 
+---Calls a Lua function on a thread, in a Lua state of its own.
+---@param f function without upvalues but _ENV
+---@param ... any plain values, which are copied
+---@return agenda.future
+function event_loop:run_in_executor(f, ...) end
+
 ---An awaitable that takes no more work for threads, waits for what there is, and ends the threads.
 ---@return agenda.coroutine
 function event_loop:shutdown_default_executor() end
@@ -1262,6 +1268,15 @@ function itertools.foreach(f, x, options) end
 ---@param x agenda.source
 ---@return integer
 function itertools.count(x) end
+
+-- ----- threads ---------------------------------------------------------------------------------
+
+---Calls a Lua function on a thread, in a Lua state of its own.
+---@async
+---@param f function without upvalues but _ENV
+---@param ... any plain values, which are copied
+---@return any ... its results, copied
+function agenda.to_thread(f, ...) end
 
 -- ----- names -----------------------------------------------------------------------------------
 

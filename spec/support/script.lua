@@ -31,8 +31,10 @@ function script.run(code, options)
   end
   write(files.main, prelude:format(package.path, package.cpath) .. code)
   write(files.input, options.input or "")
-  local command = ("%s timeout -s KILL %d lua5.4 %s >%s 2>%s"):format(
-    options.env or "", options.seconds or 10, files.main, files.out, files.err)
+  local preload = os.getenv "AGENDA_PRELOAD" -- what a sanitizer needs
+  local command = ("%s timeout -s KILL %d %s lua5.4 %s >%s 2>%s"):format(
+    options.env or "", options.seconds or 10, preload and ("env LD_PRELOAD='%s'"):format(preload) or "",
+    files.main, files.out, files.err)
   if options.input_command then
     command = options.input_command .. " | " .. command
   else
