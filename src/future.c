@@ -253,6 +253,24 @@ bool agenda_future_cancel_now(lua_State *L, int index)
   return true;
 }
 
+bool agenda_future_renew(lua_State *L, int index)
+{
+  agenda_future *future = lua_touserdata(L, index);
+  if (future->status == AGENDA_FUTURE_PENDING)
+    return future->waiting == WAITING_NONE;
+  index = lua_absindex(L, index);
+  lua_pushnil(L);
+  lua_setiuservalue(L, index, AGENDA_FUTURE_VALUE);
+  if (AGENDA_UNLIKELY(future->status != AGENDA_FUTURE_RESULT)) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, index, AGENDA_FUTURE_EXTRA);
+    future->unretrieved = future->has_canceller = false;
+  }
+  future->values = 0;
+  future->status = AGENDA_FUTURE_PENDING;
+  return true;
+}
+
 /* gather's future: its canceller says whether there was anything to cancel. [-1, +0] */
 static bool call_canceller(lua_State *L, int index)
 {

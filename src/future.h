@@ -53,6 +53,10 @@ bool agenda_future_resolve(lua_State *L, int index, int n);
 bool agenda_future_reject(lua_State *L, int index);
 bool agenda_future_cancel_now(lua_State *L, int index);
 
+/* Makes the future at `index`, which is its owner's alone, pending again; false if it is pending
+** and something waits on it. [-0, +0] */
+bool agenda_future_renew(lua_State *L, int index);
+
 /* future:cancel(message on the top or nil), a task's included. [-1, +0, may raise] */
 bool agenda_future_cancel(lua_State *L, int index);
 

@@ -10,6 +10,7 @@
 #include "child_watch.h"
 #include "coroutine.h"
 #include "datagram.h"
+#include "descriptors.h"
 #include "errors.h"
 #include "fd_watch.h"
 #include "frame.h"
@@ -21,6 +22,7 @@
 #include "resolver.h"
 #include "signal_watch.h"
 #include "socket.h"
+#include "stream.h"
 #include "task.h"
 #include "thread_call.h"
 #include "thread_pool.h"
@@ -187,6 +189,7 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_socket, agenda_open_datagram,
   agenda_open_child_watch, agenda_open_process,
   agenda_open_thread_call,
+  agenda_open_descriptors, agenda_open_stream,
 };
 
 /*

@@ -30,6 +30,7 @@ typedef struct agenda_schedule {
   /* Reports the context table on the top to the loop's handler, also while it does not run.
   ** [-1, +0] */
   void (*report)(lua_State *L, struct agenda_schedule *schedule);
+  uint32_t steps;                /* of tasks so far: tells whether one has run on without waiting */
   int watching;                  /* descriptors, threads, children, signals that can wake */
   bool closed;
   bool debug;

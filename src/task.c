@@ -600,6 +600,7 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   agenda_task *previous = schedule->current;
   int cancelling = task->cancelling;
   schedule->current = task;
+  schedule->steps++;
   agenda_outcome what = agenda_frame_drive(L, &runner, task->base, thrown, thrown > 0, &where, &n);
   schedule->current = previous;
   if (what == AGENDA_WAIT) {

@@ -1125,6 +1125,76 @@ function agenda.priority_queue(maxsize, less) end
 ---@return agenda.lifo_queue
 function agenda.lifo_queue(maxsize) end
 
+-- ----- streams -------------------------------------------------------------------------------
+
+---Bytes in both directions: a socket, a pipe, a file.
+---@class agenda.stream
+local stream = {}
+
+---What is there, at least one byte; "a": all up to the end. Nil at the end of input.
+---@async
+---@param n? integer|"a"
+---@return string?
+function stream:read(n) end
+
+---@async
+---@param n integer
+---@return string
+function stream:readexactly(n) end
+
+---@async
+---@return string? line without its "\n"
+function stream:readline() end
+
+---@async
+---@param separator? string "\n" by default
+---@return string data which ends with the separator
+function stream:readuntil(separator) end
+
+---The lines, up to the end of input.
+---@return agenda.asyncgen lines, nil, nil, agenda.asyncgen
+function stream:lines() end
+
+---What comes, up to the end of input.
+---@param n? integer at most so many bytes at a time
+---@return agenda.asyncgen chunks, nil, nil, agenda.asyncgen
+function stream:chunks(n) end
+
+---@return boolean
+function stream:at_eof() end
+
+---Awaits while more than 64 KiB are unsent.
+---@async
+---@param data string|number|(string|number)[]
+---@param ... string|number|(string|number)[]
+function stream:write(data, ...) end
+
+---Waits until the system has taken all.
+---@async
+function stream:drain() end
+
+function stream:write_eof() end
+
+---Stops reading, sends what is unsent, closes.
+function stream:close() end
+
+---@async
+function stream:wait_closed() end
+
+---Discards what is unsent and closes.
+function stream:abort() end
+
+---@return string? host or path
+---@return integer? port
+function stream:peername() end
+
+---@return string? host or path
+---@return integer? port
+function stream:sockname() end
+
+---@return integer fd
+function stream:fileno() end
+
 -- ----- pipelines -----------------------------------------------------------------------------
 
 ---What a stage takes: an async generator, a generator, an object with `__aiter`, an iterator

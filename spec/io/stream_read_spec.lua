@@ -1,0 +1,371 @@
+local agenda = require "agenda"
+local expect = require "spec.support.expect"
+local loopkit = require "spec.support.loopkit"
+local streamkit = require "spec.support.streamkit"
+local sweep = require "spec.support.sweep"
+local errors, spawn, await = agenda.errors, agenda.spawn, agenda.await
+local with = streamkit.with
+
+describe("reading a stream", function()
+  describe("read", function()
+    it("gives what is there", function()
+      with(function(a, b)
+        a:write("hello")
+        assert.equal("hello", b:read())
+      end)
+    end)
+
+    it("waits for at least one byte", function()
+      with(function(a, b)
+        local task = spawn(b.read, b)
+        loopkit.turns(3)
+        assert.is_false(task:done())
+        a:write("x")
+        assert.equal("x", await(task))
+      end)
+    end)
+
+    it("gives at most n bytes and keeps the rest", function()
+      with(function(a, b)
+        a:write("hello")
+        assert.equal("he", b:read(2))
+        assert.equal("llo", b:read(100))
+      end)
+    end)
+
+    it("gives nil at the end, again and again", function()
+      with(function(a, b)
+        a:write("x")
+        a:close()
+        assert.equal("x", b:read())
+        assert.is_nil(b:read())
+        assert.is_nil(b:read(7))
+      end)
+    end)
+
+    it("gives an empty string for 0, without waiting", function()
+      with(function(_, b) assert.equal("", b:read(0)) end)
+    end)
+
+    it("refuses a negative size", function()
+      with(function(_, b) expect.raises(errors.ValueError, nil, b.read, b, -1) end)
+    end)
+
+    it("refuses what is no size", function()
+      with(function(_, b)
+        expect.bad_argument("bad argument #1 to 'read' (number expected, got table)",
+          function() b:read {} end)
+        loopkit.bad_argument(1, "read", function() b:read("l") end)
+      end)
+    end)
+
+    it("of everything gives all up to the end, whatever the limit", function()
+      with(function(a, b)
+        local data = ("0123456789"):rep(50000)
+        local task = spawn(function()
+          a:write(data)
+          a:write_eof()
+        end)
+        assert.equal(data, b:read("a"))
+        assert.equal("", b:read("a"))
+        await(task)
+      end, { limit = 10 })
+    end)
+  end)
+
+  describe("readexactly", function()
+    it("gives so many bytes, whatever the limit", function()
+      with(function(a, b)
+        local task = spawn(function()
+          for _ = 1, 10 do
+            a:write("0123456789")
+            agenda.sleep(0)
+          end
+        end)
+        assert.equal(("0123456789"):rep(9), b:readexactly(90))
+        assert.equal("0123456789", b:readexactly(10))
+        assert.equal("", b:readexactly(0))
+        await(task)
+      end, { limit = 5 })
+    end)
+
+    it("takes the partial out when the input ends before", function()
+      with(function(a, b)
+        a:write("abc")
+        a:close()
+        local err = expect.raises(errors.IncompleteReadError, nil, b.readexactly, b, 10)
+        assert.equal("abc", err.partial)
+        assert.equal(10, err.expected)
+        assert.is_nil(b:read())
+        err = expect.raises(errors.IncompleteReadError, nil, b.readexactly, b, 1)
+        assert.equal("", err.partial)
+      end)
+    end)
+  end)
+
+  describe("readline", function()
+    it("drops the newline and keeps a carriage return", function()
+      with(function(a, b)
+        a:write("one\r\n\ntwo\n")
+        assert.equal("one\r", b:readline())
+        assert.equal("", b:readline())
+        assert.equal("two", b:readline())
+      end)
+    end)
+
+    it("gives an unterminated last line, then nil", function()
+      with(function(a, b)
+        a:write("one\ntwo")
+        a:close()
+        assert.equal("one", b:readline())
+        assert.equal("two", b:readline())
+        assert.is_nil(b:readline())
+      end)
+    end)
+
+    it("gives nul bytes", function()
+      with(function(a, b)
+        a:write("a\0b\n")
+        assert.equal("a\0b", b:readline())
+      end)
+    end)
+  end)
+
+  describe("readuntil", function()
+    it("keeps the separator", function()
+      with(function(a, b)
+        a:write("a\r\nb\r\n")
+        assert.equal("a\r\n", b:readuntil("\r\n"))
+        assert.equal("b\r", b:readuntil("\r"))
+        assert.equal("\n", b:readuntil())
+      end)
+    end)
+
+    it("finds a separator that comes in pieces", function()
+      with(function(a, b)
+        local task = spawn(b.readuntil, b, "END")
+        for _, piece in ipairs { "xE", "EN", "", "N", "D", "rest" } do
+          a:write(piece)
+          loopkit.turns(2)
+        end
+        assert.is_false(task:done())
+        a:write("END")
+        assert.equal("xEENNDrestEND", await(task))
+      end)
+    end)
+
+    it("refuses an empty separator", function()
+      with(function(_, b) expect.raises(errors.ValueError, nil, b.readuntil, b, "") end)
+    end)
+
+    it("takes the partial out when the input ends before", function()
+      with(function(a, b)
+        a:write("a\nbc")
+        a:close()
+        assert.equal("a\n", b:readuntil("\n"))
+        local err = expect.raises(errors.IncompleteReadError, nil, b.readuntil, b, "\n")
+        assert.equal("bc", err.partial)
+        assert.is_nil(err.expected)
+        assert.is_nil(b:read())
+      end)
+    end)
+  end)
+
+  describe("the limit", function()
+    it("counts the bytes before the separator", function()
+      with(function(a, b)
+        a:write("12345\n123456\n")
+        assert.equal("12345", b:readline())
+        local err = expect.raises(errors.LimitOverrunError, nil, b.readline, b)
+        assert.equal(6, err.consumed)
+        assert.equal("123456", b:readexactly(err.consumed))
+        assert.equal("", b:readline())
+      end, { limit = 5 })
+    end)
+
+    it("is passed before a separator is seen; nothing is lost", function()
+      with(function(a, b)
+        a:write("12345678")
+        local err = expect.raises(errors.LimitOverrunError, nil, b.readuntil, b, "ab")
+        assert.equal(7, err.consumed)
+        err = expect.raises(errors.LimitOverrunError, nil, b.readuntil, b, "ab")
+        assert.equal(7, err.consumed)
+        assert.equal("12345678", b:read())
+      end, { limit = 5 })
+    end)
+
+    it("may be skipped to try again", function()
+      with(function(a, b)
+        a:write(("x"):rep(20), "a")
+        local err = expect.raises(errors.LimitOverrunError, nil, b.readuntil, b, "ab")
+        assert.equal(20, #b:readexactly(err.consumed))
+        a:write("b")
+        assert.equal("ab", b:readuntil("ab"))
+      end, { limit = 5 })
+    end)
+
+    it("must be more than 0", function()
+      agenda.run(function()
+        local core = require "agenda.core"
+        for _, limit in ipairs { 0, -1 } do
+          local fd, other = core.pipe()
+          expect.raises(errors.ValueError, nil, core.stream, fd, { limit = limit })
+          expect.raises(errors.OSError, nil, core.close, fd)
+          core.close(other)
+        end
+      end)
+    end)
+  end)
+
+  describe("lines", function()
+    it("is an async generator", function()
+      with(function(_, b)
+        local g = b:lines()
+        assert.equal("async_generator", agenda.type(g))
+        assert.equal(4, select("#", b:lines()))
+      end)
+    end)
+
+    it("gives each line and ends with the input", function()
+      with(function(a, b)
+        a:write("one\n\ntwo\nthree")
+        a:close()
+        local seen = {}
+        for line in b:lines() do seen[#seen + 1] = line end
+        assert.same({ "one", "", "two", "three" }, seen)
+      end)
+    end)
+
+    it("reads only while it is waited for, so the body may read", function()
+      with(function(a, b)
+        a:write("4\nbody5\nhello")
+        a:close()
+        local seen = {}
+        for size in b:lines() do seen[#seen + 1] = b:readexactly(tonumber(size)) end
+        assert.same({ "body", "hello" }, seen)
+      end)
+    end)
+
+    it("left early leaves the rest", function()
+      with(function(a, b)
+        a:write("one\ntwo\nthree\n")
+        for _ in b:lines() do break end
+        assert.equal("two", b:readline())
+        for line in b:lines() do
+          assert.equal("three", line)
+          break
+        end
+      end)
+    end)
+
+    it("waits between lines", function()
+      with(function(a, b)
+        local task = spawn(function()
+          for i = 1, 5 do
+            a:write("line ", i)
+            agenda.sleep(0)
+            a:write("\n")
+          end
+          a:close()
+        end)
+        local n = 0
+        for line in b:lines() do
+          n = n + 1
+          assert.equal("line " .. n, line)
+        end
+        assert.equal(5, n)
+        await(task)
+      end)
+    end)
+
+    it("raises for a line over the limit, which is not lost", function()
+      with(function(a, b)
+        a:write("ok\ntoo long\n")
+        local seen = {}
+        expect.raises(errors.LimitOverrunError, nil, function()
+          for line in b:lines() do seen[#seen + 1] = line end
+        end)
+        assert.same({ "ok" }, seen)
+        assert.equal("too long\n", b:read())
+      end, { limit = 5 })
+    end)
+  end)
+
+  describe("chunks", function()
+    it("gives what comes, at most n bytes at a time", function()
+      with(function(a, b)
+        a:write("abcdefg")
+        a:close()
+        local seen = {}
+        for chunk in b:chunks(3) do seen[#seen + 1] = chunk end
+        assert.same({ "abc", "def", "g" }, seen)
+      end)
+    end)
+
+    it("refuses a size below 1", function()
+      with(function(_, b) expect.raises(errors.ValueError, nil, b.chunks, b, 0) end)
+    end)
+  end)
+
+  describe("by two tasks", function()
+    it("refuses the second", function()
+      with(function(a, b)
+        local task = spawn(b.readline, b)
+        loopkit.turns(1)
+        expect.raises_like(errors.RuntimeError, "already waiting", b.read, b)
+        a:write("x\n")
+        assert.equal("x", await(task))
+      end)
+    end)
+  end)
+
+  describe("that is cancelled", function()
+    it("loses no byte, whenever it is", function()
+      for _, verb in ipairs { "readexactly", "readuntil", "lines" } do
+        sweep(function()
+          local a, b = streamkit.sockets()
+          local got = {}
+          local reader = spawn(function()
+            if verb == "lines" then
+              for line in b:lines() do got[#got + 1] = line .. "\n" end
+            else
+              for _ = 1, 4 do
+                got[#got + 1] = verb == "readexactly" and b:readexactly(5) or b:readuntil("\n")
+              end
+            end
+          end)
+          local writer = spawn(function()
+            for _, piece in ipairs { "12", "34\n56", "78\nab", "cd\n", "efgh\n" } do
+              a:write(piece)
+              agenda.sleep(0)
+            end
+            a:write_eof()
+          end)
+          return { reader }, function()
+            await(writer)
+            got[#got + 1] = b:read("a")
+            assert.equal("1234\n5678\nabcd\nefgh\n", table.concat(got))
+            a:abort()
+            b:abort()
+          end
+        end)
+      end
+    end)
+  end)
+
+  it("goes on at once when another stream took the shared memory", function()
+    agenda.run(function()
+      local pairs_of = {}
+      for i = 1, 5 do pairs_of[i] = table.pack(streamkit.sockets()) end
+      for i, pair in ipairs(pairs_of) do pair[1]:write(i, "\nrest ", i, "\n", ("x"):rep(i * 100), "\n") end
+      for i, pair in ipairs(pairs_of) do assert.equal(tostring(i), pair[2]:readline()) end
+      for i, pair in ipairs(pairs_of) do assert.equal("rest " .. i, pair[2]:readline()) end
+      for i, pair in ipairs(pairs_of) do
+        assert.equal(("x"):rep(i * 100), pair[2]:readline())
+        pair[1]:close()
+        assert.is_nil(pair[2]:readline())
+        pair[2]:close()
+      end
+    end)
+  end)
+end)

@@ -1,0 +1,472 @@
+/*
+** stream.c: streams as objects: opened on a descriptor, described, closed.
+**
+**            close                   all is sent, or it failed
+**   OPEN ------------> CLOSING ----------------------------> CLOSED
+**     \--------------------------------------------------------^
+**         abort, collected, the loop closes; close with nothing unsent
+*/
+#include "stream.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "descriptors.h"
+#include "errors.h"
+
+const agenda_kind agenda_stream_kind = {.name = "stream", .metatable = "agenda.stream"};
+
+/* ----- handles ------------------------------------------------------------------------- */
+
+static agenda_stream_handle *check_handle(lua_State *L)
+{
+  agenda_stream_handle *handle = agenda_object_quick(L, 1, &agenda_stream_kind);
+  if (AGENDA_UNLIKELY(handle == NULL))
+    handle = agenda_object_check(L, 1, &agenda_stream_kind);
+  return handle;
+}
+
+void agenda_stream_push(lua_State *L, int index)
+{
+  lua_getiuservalue(L, index, 1);
+}
+
+void agenda_stream_push_open(lua_State *L, const agenda_stream *stream)
+{
+  agenda_schedule_push(L, stream->loop->schedule, stream->anchor);
+}
+
+const char *agenda_stream_push_name(lua_State *L, int index)
+{
+  lua_getiuservalue(L, index, 1);
+  int type = lua_isnil(L, -1) ? LUA_TNIL : lua_getiuservalue(L, -1, AGENDA_STREAM_NAME);
+  if (type == LUA_TSTRING)
+    lua_remove(L, -2);
+  else {
+    const agenda_stream_handle *handle = lua_touserdata(L, index);
+    if (type == LUA_TNIL && !lua_isnil(L, -2))
+      lua_pop(L, 1);
+    lua_pop(L, 1);
+    if (handle->stream != NULL && handle->stream->fd >= 0)
+      lua_pushfstring(L, "fd %d", handle->stream->fd);
+    else
+      lua_pushliteral(L, "stream");
+  }
+  return lua_tostring(L, -1);
+}
+
+int agenda_stream_raise_closed(lua_State *L, int index)
+{
+  return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "%s: the stream is closed",
+                            agenda_stream_push_name(L, index));
+}
+
+agenda_stream *agenda_stream_check_open(lua_State *L)
+{
+  agenda_stream *stream = check_handle(L)->stream;
+  if (AGENDA_UNLIKELY(stream == NULL || stream->status != AGENDA_STREAM_OPEN))
+    agenda_stream_raise_closed(L, 1);
+  return stream;
+}
+
+/* ----- opening ------------------------------------------------------------------------- */
+
+static const char SHARED_KEY;
+
+static agenda_stream_shared *get_shared(lua_State *L)
+{
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &SHARED_KEY);
+  agenda_stream_shared *shared = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (shared != NULL)
+    return shared;
+  shared = lua_newuserdatauv(L, sizeof *shared, 0);
+  shared->borrower = NULL;
+  shared->step = 0;
+  shared->row = 0;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &SHARED_KEY);
+  return shared;
+}
+
+static bool find_medium(agenda_stream *stream)
+{
+  struct stat status;
+  if (fstat(stream->fd, &status) != 0)
+    return false;
+  stream->medium = S_ISSOCK(status.st_mode)   ? AGENDA_MEDIUM_SOCKET
+                   : S_ISFIFO(status.st_mode) ? AGENDA_MEDIUM_PIPE
+                                              : AGENDA_MEDIUM_OTHER;
+  return true;
+}
+
+/* A boolean option of the table at index 2, true by default. */
+static bool get_flag(lua_State *L, const char *name)
+{
+  bool flag = lua_getfield(L, 2, name) == LUA_TNIL || lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return flag;
+}
+
+static size_t get_limit(lua_State *L)
+{
+  size_t limit = AGENDA_STREAM_LIMIT;
+  if (lua_getfield(L, 2, "limit") != LUA_TNIL) {
+    int is_integer;
+    lua_Integer n = lua_tointegerx(L, -1, &is_integer);
+    if (lua_type(L, -1) != LUA_TNUMBER)
+      luaL_error(L, "bad option 'limit' (number expected, got %s)", luaL_typename(L, -1));
+    if (!is_integer || n <= 0)
+      agenda_error_raise(L, AGENDA_VALUE_ERROR, "Limit cannot be <= 0");
+    limit = (size_t)n;
+  }
+  lua_pop(L, 1);
+  return limit;
+}
+
+/*
+** descriptor, options or nil. NB: from the moment that `stream->fd` is set, with the loop holding
+** the stream, the descriptor is the stream's; before, l_stream closes it when this fails.
+*/
+static int l_open(lua_State *L)
+{
+  agenda_state *state = agenda_state_here(L);
+  int fd = (int)lua_tointeger(L, 1);
+  if (state->loop == NULL)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
+  size_t limit = get_limit(L);
+  agenda_stream_handle *handle =
+    agenda_object_new(L, state, &agenda_stream_kind, sizeof *handle, 1);
+  agenda_stream *stream = lua_newuserdatauv(L, sizeof *stream, AGENDA_STREAM_SLOTS);
+  *stream = (agenda_stream){.fd = fd, .limit = limit, .output = {.first = 1}};
+  stream->status = AGENDA_STREAM_CLOSED;
+  agenda_list_init(&stream->watch.link);
+  agenda_list_init(&stream->watch.event);
+  stream->readable = get_flag(L, "readable");
+  stream->writable = get_flag(L, "writable");
+  stream->shared = get_shared(L);
+  lua_getfield(L, 2, "name");
+  lua_setiuservalue(L, 4, AGENDA_STREAM_NAME);
+  lua_getfield(L, 2, "peername");
+  lua_setiuservalue(L, 4, AGENDA_STREAM_PEERNAME);
+  lua_getfield(L, 2, "sockname");
+  lua_setiuservalue(L, 4, AGENDA_STREAM_SOCKNAME);
+  if (state->debug) {
+    luaL_where(L, 2);
+    lua_setiuservalue(L, 4, AGENDA_STREAM_OPENED);
+  }
+  if (!find_medium(stream) || !agenda_descriptor_set_nonblocking(fd))
+    return agenda_error_raise_os(L, errno, "open", lua_pushfstring(L, "fd %d", fd));
+  lua_pushvalue(L, 4);
+  lua_setiuservalue(L, 3, 1);
+  stream->anchor = agenda_schedule_anchor(L, state->schedule, 4);
+  stream->loop = state->loop;
+  agenda_stream_watch(stream);
+  agenda_loop_attach(stream->loop, &stream->watch);
+  stream->status = AGENDA_STREAM_OPEN;
+  handle->stream = stream;
+  lua_settop(L, 3);
+  return 1;
+}
+
+/*** A stream on a descriptor, which is the stream's from now on, also when this fails. For the
+rooms that open things.
+@function stream
+@tparam integer fd the descriptor
+@tparam[opt] table opts `readable` and `writable` (true), `limit` (64 KiB), `name` for messages,
+`peername` and `sockname`: a list of host and port, or a path
+@treturn stream
+@raise RuntimeError "no running event loop"; ValueError for a limit of 0 and less; OSError */
+static int l_stream(lua_State *L)
+{
+  int fd = (int)luaL_checkinteger(L, 1);
+  lua_settop(L, 2);
+  if (!lua_istable(L, 2)) {
+    lua_pushvalue(L, lua_upvalueindex(3));
+    lua_replace(L, 2);
+  }
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, 1);
+  if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+    if (fd >= 0)
+      agenda_descriptor_close(fd);
+    return lua_error(L);
+  }
+  return 1;
+}
+
+/* ----- closing ------------------------------------------------------------------------- */
+
+void agenda_stream_close_descriptor(agenda_stream *stream)
+{
+  agenda_stream_await_input(stream, false);
+  agenda_stream_await_output(stream, false);
+  ev_io_stop(stream->loop->ev, &stream->reading);
+  int fd = stream->fd;
+  stream->fd = -1;
+  if (fd >= 0)
+    agenda_descriptor_close(fd);
+}
+
+/* NB: the stream's userdata may be garbage from here on, if the caller has it nowhere. */
+void agenda_stream_release(lua_State *L, agenda_stream *stream)
+{
+  stream->status = AGENDA_STREAM_CLOSED;
+  if (stream->loop == NULL)
+    return;
+  agenda_schedule *schedule = stream->loop->schedule;
+  agenda_stream_close_descriptor(stream);
+  agenda_loop_detach(stream->loop, &stream->watch);
+  agenda_stream_drop_input(L, stream);
+  stream->output = (agenda_stream_output){.first = 1};
+  stream->loop = NULL;
+  agenda_schedule_unanchor(L, schedule, stream->anchor);
+  stream->anchor = 0;
+}
+
+void agenda_stream_finish(lua_State *L, agenda_stream *stream, int index)
+{
+  agenda_stream_drop_output(L, stream, index);
+  agenda_stream_release(L, stream);
+  agenda_stream_wake_all(L, index, AGENDA_STREAM_GONE);
+}
+
+/* Wakes all who read or write the stream at `index`: they find out that it is closed. */
+static void wake_blocked(lua_State *L, agenda_stream *stream, int index)
+{
+  agenda_stream_wake_reader(L, stream, index);
+  agenda_stream_wake_all(L, index, AGENDA_STREAM_ROOM);
+  agenda_stream_wake_all(L, index, AGENDA_STREAM_SENT);
+}
+
+/* Begins to close the stream of the handle at index 1. */
+static void start_closing(lua_State *L, agenda_stream *stream)
+{
+  if (stream == NULL || stream->status != AGENDA_STREAM_OPEN)
+    return;
+  stream->status = AGENDA_STREAM_CLOSING;
+  luaL_checkstack(L, 10, "close");
+  agenda_stream_push(L, 1);
+  int index = lua_gettop(L);
+  wake_blocked(L, stream, index);
+  ev_io_stop(stream->loop->ev, &stream->reading);
+  agenda_stream_drop_input(L, stream);
+  if (stream->output.unsent == 0)
+    agenda_stream_finish(L, stream, index);
+  lua_settop(L, index - 1);
+}
+
+static void abort_stream(lua_State *L, agenda_stream *stream)
+{
+  if (stream == NULL || stream->status == AGENDA_STREAM_CLOSED)
+    return;
+  stream->error_told = true;
+  luaL_checkstack(L, 10, "abort");
+  agenda_stream_push(L, 1);
+  int index = lua_gettop(L);
+  stream->status = AGENDA_STREAM_CLOSING;
+  wake_blocked(L, stream, index);
+  agenda_stream_finish(L, stream, index);
+  lua_settop(L, index - 1);
+}
+
+/*** Stops reading, sends what is unsent, closes. Does not wait. Tasks that are blocked in a read or
+a write get an error at once. A second call does nothing. As in asyncio.
+@function stream:close */
+static int l_close(lua_State *L)
+{
+  start_closing(L, check_handle(L)->stream);
+  return 0;
+}
+
+/*** Discards what is unsent and closes at once. Tasks that are blocked get an error. A second call
+does nothing.
+@function stream:abort */
+static int l_abort(lua_State *L)
+{
+  abort_stream(L, check_handle(L)->stream);
+  return 0;
+}
+
+static int after_gone(lua_State *L, int status, lua_KContext context);
+
+static int wait_for_gone(lua_State *L, agenda_stream *stream)
+{
+  if (stream == NULL || stream->status == AGENDA_STREAM_CLOSED) {
+    if (stream != NULL && stream->write_error != 0 && !stream->error_told)
+      return agenda_stream_raise_write_error(L, stream, 1);
+    return 0;
+  }
+  return agenda_stream_wait_listed(L, AGENDA_STREAM_GONE, "wait", after_gone);
+}
+
+static int after_gone(lua_State *L, int status, lua_KContext context)
+{
+  (void)status, (void)context;
+  return wait_for_gone(L, agenda_stream_wait_over(L));
+}
+
+/*** Waits until the stream is closed and all that was unsent before is sent. Awaits.
+@function stream:wait_closed
+@raise OSError when that could not be sent, unless a write has raised it already */
+static int l_wait_closed(lua_State *L)
+{
+  agenda_stream *stream = check_handle(L)->stream;
+  lua_settop(L, 1);
+  return wait_for_gone(L, stream);
+}
+
+/* The end of a block: close and wait; abort if it ends by an error. Where nothing can wait the loop
+** goes on with the rest. */
+static int l_close_block(lua_State *L)
+{
+  agenda_stream *stream = check_handle(L)->stream;
+  bool failed = !lua_isnoneornil(L, 2);
+  lua_settop(L, 1);
+  if (failed) {
+    abort_stream(L, stream);
+    return 0;
+  }
+  start_closing(L, stream);
+  if (agenda_frame_cannot_wait(L, agenda_state_here(L), true) != NULL)
+    return 0;
+  return wait_for_gone(L, stream);
+}
+
+/* Dropped unclosed. What is being closed goes on. */
+static int l_gc(lua_State *L)
+{
+  agenda_stream_handle *handle = agenda_object_test(L, 1, &agenda_stream_kind);
+  if (handle == NULL || handle->stream == NULL || handle->stream->status != AGENDA_STREAM_OPEN)
+    return 0;
+  bool debug = handle->object.state->debug;
+  if (debug)
+    agenda_stream_push_name(L, 1);
+  agenda_stream_release(L, handle->stream);
+  if (debug) {
+    agenda_stream_push(L, 1);
+    lua_getiuservalue(L, -1, AGENDA_STREAM_OPENED);
+    const char *opened = lua_tostring(L, -1);
+    const char *message = lua_pushfstring(L, "stream %s was dropped unclosed (opened at %s)",
+                                          lua_tostring(L, 2), opened != NULL ? opened : "?");
+    lua_createtable(L, 0, 2);
+    agenda_warn(L, message);
+  }
+  return 0;
+}
+
+/* ----- describing ---------------------------------------------------------------------- */
+
+/* Pushes the elements of a list {host, port}, or the path. */
+static int push_address(lua_State *L, int slot)
+{
+  agenda_stream_check_open(L);
+  agenda_stream_push(L, 1);
+  if (lua_getiuservalue(L, -1, slot) != LUA_TTABLE)
+    return 1;
+  lua_rawgeti(L, -1, 1);
+  lua_rawgeti(L, -2, 2);
+  return 2;
+}
+
+/*** The address at the other end.
+@function stream:peername
+@treturn ?string host, or path; nil where there is none
+@treturn ?integer port
+@raise RuntimeError when the stream is closed */
+static int l_peername(lua_State *L)
+{
+  return push_address(L, AGENDA_STREAM_PEERNAME);
+}
+
+/*** The address at this end.
+@function stream:sockname
+@treturn ?string host, or path; nil where there is none
+@treturn ?integer port
+@raise RuntimeError when the stream is closed */
+static int l_sockname(lua_State *L)
+{
+  return push_address(L, AGENDA_STREAM_SOCKNAME);
+}
+
+/*** The descriptor, which stays the stream's.
+@function stream:fileno
+@treturn integer
+@raise RuntimeError when the stream is closed, or was by write_eof */
+static int l_fileno(lua_State *L)
+{
+  const agenda_stream *stream = agenda_stream_check_open(L);
+  if (stream->fd < 0)
+    return agenda_stream_raise_closed(L, 1);
+  lua_pushinteger(L, stream->fd);
+  return 1;
+}
+
+/* Whether the input has ended though nobody has read the end yet; takes nothing out. */
+static bool end_is_there(const agenda_stream *stream)
+{
+  struct pollfd request = {.fd = stream->fd, .events = POLLIN};
+  int available = 0;
+  if (stream->medium == AGENDA_MEDIUM_OTHER || stream->fd < 0 || stream->reset)
+    return false;
+  if (poll(&request, 1, 0) != 1 || (request.revents & POLLERR) != 0)
+    return false;
+  return ioctl(stream->fd, FIONREAD, &available) == 0 && available == 0;
+}
+
+/*** Whether the input has ended and all of it was read. As in asyncio.
+@function stream:at_eof
+@treturn boolean
+@raise RuntimeError when the stream is closed */
+static int l_at_eof(lua_State *L)
+{
+  const agenda_stream *stream = agenda_stream_check_open(L);
+  lua_pushboolean(L, stream->input.start == stream->input.end &&
+                       (stream->at_end || (stream->readable && end_is_there(stream))));
+  return 1;
+}
+
+/* <stream 127.0.0.1:80 at 0x...> */
+static int l_tostring(lua_State *L)
+{
+  const agenda_stream_handle *handle = check_handle(L);
+  return agenda_push_description(L, &handle->object, agenda_stream_push_name(L, 1));
+}
+
+static const luaL_Reg metamethods[] = {
+  {"__close", l_close_block},
+  {"__gc", l_gc},
+  {"__tostring", l_tostring},
+  {NULL, NULL}
+};
+
+static const luaL_Reg methods[] = {
+  {"abort", l_abort},
+  {"at_eof", l_at_eof},
+  {"close", l_close},
+  {"fileno", l_fileno},
+  {"peername", l_peername},
+  {"sockname", l_sockname},
+  {"wait_closed", l_wait_closed},
+  {NULL, NULL}
+};
+
+void agenda_open_stream(lua_State *L)
+{
+  int core = lua_gettop(L);
+  agenda_class_register(L, &agenda_stream_kind, metamethods, methods, NULL);
+  agenda_class_push(L, &agenda_stream_kind);
+  lua_getfield(L, -1, "__index");
+  agenda_open_stream_read(L, core);
+  agenda_open_stream_write(L);
+  lua_settop(L, core);
+  agenda_state_push(L);
+  lua_pushvalue(L, -1);
+  lua_pushcclosure(L, l_open, 1);
+  lua_newtable(L);
+  lua_pushcclosure(L, l_stream, 3);
+  lua_setfield(L, core, "stream");
+}
