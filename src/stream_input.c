@@ -140,8 +140,7 @@ static ssize_t read_descriptor(agenda_stream *stream, char *buffer, size_t size)
 }
 
 /* After a read that took less than there was room for, a socket or a pipe is empty. Then a task
-** that goes from one wait to the next is spared a system call; whatever has come meanwhile, the poll
-** reports. */
+** that goes from one wait to the next is spared a system call; the poll tells of what comes. */
 static void note_drained(agenda_stream *stream)
 {
   stream->drained = stream->medium != AGENDA_MEDIUM_OTHER;

@@ -140,8 +140,8 @@ static int after_turn(lua_State *L, int status, lua_KContext context)
   return 0;
 }
 
-/*** Writes strings, in order and each call's whole. Awaits while more than 64 KiB are unsent. What a
-cancelled call was given is sent all the same.
+/*** Writes strings, in order and each call's whole. Awaits while more than 64 KiB are unsent. What
+a cancelled call was given is sent all the same.
 @function stream:write
 @tparam string|{string,...} data
 @param ... more of them
