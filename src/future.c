@@ -84,6 +84,8 @@ static void add_entry(lua_State *L, int index)
   index = lua_absindex(L, index);
   switch (future->waiting) {
     case WAITING_NONE:
+      if (future->object.kind == &agenda_task_kind)
+        agenda_task_make_room(L, lua_touserdata(L, index), index);
       lua_setiuservalue(L, index, AGENDA_FUTURE_VALUE);
       future->waiting = WAITING_ONE;
       break;
@@ -648,33 +650,35 @@ void agenda_future_report(lua_State *L, agenda_schedule *schedule, const char *m
   schedule->report(L, schedule);
 }
 
-/* An error that nobody took is reported; then the future lets go of its schedule. */
-void agenda_future_collect(lua_State *L, agenda_future *future, const char *message,
-                           const char *field)
+void agenda_future_report_unretrieved(lua_State *L, int index, const char *message,
+                                      const char *field)
 {
-  if (future->unretrieved) {
-    future->unretrieved = false;
-    luaL_checkstack(L, 10, "report");
-    lua_createtable(L, 0, 4);
-    lua_pushvalue(L, 1);
-    lua_setfield(L, -2, field);
-    lua_getiuservalue(L, 1, AGENDA_FUTURE_VALUE);
-    agenda_error_push_trace(L, -1);
-    lua_setfield(L, -3, "traceback");
-    lua_setfield(L, -2, "exception");
-    agenda_future_report(L, future->schedule, message);
-  }
-  agenda_schedule *schedule = future->schedule;
-  future->schedule = NULL;
-  agenda_schedule_release(L, schedule);
+  agenda_future *future = lua_touserdata(L, index);
+  if (!future->unretrieved)
+    return;
+  future->unretrieved = false;
+  luaL_checkstack(L, 10, "report");
+  index = lua_absindex(L, index);
+  lua_createtable(L, 0, 4);
+  lua_pushvalue(L, index);
+  lua_setfield(L, -2, field);
+  lua_getiuservalue(L, index, AGENDA_FUTURE_VALUE);
+  agenda_error_push_trace(L, -1);
+  lua_setfield(L, -3, "traceback");
+  lua_setfield(L, -2, "exception");
+  agenda_future_report(L, future->schedule, message);
 }
 
-/* Reports an error that nobody took. */
+/* Reports an error that nobody took, and lets go of the schedule. */
 static int l_gc(lua_State *L)
 {
   agenda_future *future = agenda_object_test(L, 1, &agenda_future_kind);
-  if (future != NULL)
-    agenda_future_collect(L, future, "Future exception was never retrieved", "future");
+  if (future == NULL)
+    return 0;
+  agenda_future_report_unretrieved(L, 1, "Future exception was never retrieved", "future");
+  agenda_schedule *schedule = future->schedule;
+  future->schedule = NULL;
+  agenda_schedule_release(L, schedule);
   return 0;
 }
 

@@ -16,8 +16,8 @@ typedef enum {
 /* User values of futures and tasks. */
 enum {
   AGENDA_FUTURE_VALUE = 2, /* while pending who waits, afterwards the result or the error */
-  AGENDA_FUTURE_EXTRA = 1, /* nil or a task's coroutine; or a table of what few futures have (enum
-                           ** below), which then has the coroutine at 0 */
+  AGENDA_FUTURE_EXTRA = 1, /* nil, or a task's body, later its coroutine, at the end its schedule;
+                           ** or a table of what few futures have (enum below), with that at 0 */
   AGENDA_FUTURE_SLOTS = 2
 };
 
@@ -27,17 +27,19 @@ enum {
   AGENDA_EXTRA_NAME,
   AGENDA_EXTRA_COROUTINE, /* the coroutine object that a task drives */
   AGENDA_EXTRA_CONTEXT,   /* the context of contextvars that a task runs in */
-  AGENDA_EXTRA_CANCELLER  /* what is called in place of cancelling: gather's */
+  AGENDA_EXTRA_CANCELLER, /* what is called in place of cancelling: gather's */
+  AGENDA_EXTRA_GUARD      /* see task_guard.c */
 };
 
 typedef struct agenda_future {
   agenda_object object;
-  agenda_schedule *schedule; /* NULL until it is tied to a loop */
+  agenda_schedule *schedule; /* NULL until it is tied to a loop; counted, but not by tasks */
   int values;                /* of the result: 1 is stored as itself, more in a table */
   uint8_t status;            /* agenda_future_status */
   uint8_t waiting;           /* what AGENDA_FUTURE_VALUE holds while pending */
-  bool unretrieved;          /* failed, and nobody has asked for the error */
-  bool has_canceller;        /* AGENDA_EXTRA_CANCELLER is there */
+  bool unretrieved : 1;      /* failed, and nobody has asked for the error */
+  bool has_canceller : 1;    /* AGENDA_EXTRA_CANCELLER is there */
+  bool destroyed : 1;        /* a pending task that was reported as destroyed */
 } agenda_future;
 
 extern const agenda_kind agenda_future_kind;
@@ -80,10 +82,12 @@ void agenda_future_tie(agenda_future *future, agenda_schedule *schedule);
 int agenda_future_push_extra(lua_State *L, int index, int key);
 void agenda_future_set_extra(lua_State *L, int index, int key);
 
-/* The methods that tasks have too, into the table on the top, and what a __gc does. */
+/* The methods that tasks have too. */
 extern const luaL_Reg agenda_future_methods[];
-void agenda_future_collect(lua_State *L, agenda_future *future, const char *message,
-                           const char *field);
+
+/* A __gc: reports the error of the future at `index` if nobody has asked for it. [-0, +0] */
+void agenda_future_report_unretrieved(lua_State *L, int index, const char *message,
+                                      const char *field);
 
 /* Reports the context table on the top to the schedule's loop, or as a warning. [-1, +0] */
 void agenda_future_report(lua_State *L, agenda_schedule *schedule, const char *message);

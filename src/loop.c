@@ -153,7 +153,7 @@ static int l_tasks(lua_State *L)
 }
 
 /* NB: a task without a schedule is one that was reported as destroyed already. */
-static void abandon_task(lua_State *L, agenda_task *task)
+static void abandon_task(agenda_task *task)
 {
   agenda_schedule *schedule = task->future.schedule;
   agenda_list_unlink(&task->link);
@@ -161,7 +161,6 @@ static void abandon_task(lua_State *L, agenda_task *task)
   task->scheduled = false;
   task->future.schedule = NULL;
   schedule->state->live.count[AGENDA_LIVE_TASKS]--;
-  agenda_schedule_release(L, schedule);
 }
 
 /* Empties the queue, the heap and the list of tasks. [-0, +0] */
@@ -179,7 +178,7 @@ static void abandon_all(lua_State *L, agenda_schedule *schedule)
       agenda_handle_abandon(L, AGENDA_LIST_OWNER(deadline, agenda_handle, deadline));
   }
   while (!agenda_list_empty(&schedule->tasks))
-    abandon_task(L, AGENDA_LIST_OWNER(schedule->tasks.next, agenda_task, link));
+    abandon_task(AGENDA_LIST_OWNER(schedule->tasks.next, agenda_task, link));
 }
 
 /* Stops and lets go of everything; cannot fail. [-0, +0] */
@@ -203,6 +202,12 @@ static void report_destroyed(lua_State *L)
   int list = lua_gettop(L), interrupt = list + 1;
   lua_pushnil(L);
   for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+    agenda_task *task = lua_touserdata(L, -1);
+    if (task->future.destroyed) {
+      lua_pop(L, 1);
+      continue;
+    }
+    task->future.destroyed = true;
     lua_createtable(L, 0, 2);
     lua_insert(L, -2);
     lua_setfield(L, -2, "task");
@@ -230,9 +235,24 @@ static int l_close(lua_State *L)
   if (is_closed(loop))
     return 0;
   agenda_loop_push_task_list(L, loop->schedule);
+  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
+    agenda_task_guard(L, lua_touserdata(L, -1), -1);
+    lua_pop(L, 1);
+  }
+  lua_settop(L, 2);
   close_loop(L, loop);
   report_destroyed(L);
   return 0;
+}
+
+/* Ends the bodies of the tasks in the list at `list`, whose loop is collected. */
+static void close_bodies(lua_State *L, int list)
+{
+  for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+    agenda_task_close_body(L, lua_touserdata(L, -1));
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
 }
 
 /* NB: memory may be short here, and the loop has to be closed all the same. */
@@ -251,8 +271,11 @@ static int l_gc(lua_State *L)
   }
   agenda_schedule_release(L, loop->schedule);
   loop->schedule = NULL;
-  if (listed)
+  if (listed) {
+    lua_pushvalue(L, -1);
     report_destroyed(L);
+    close_bodies(L, lua_gettop(L));
+  }
   return 0;
 }
 

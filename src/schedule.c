@@ -40,8 +40,13 @@ agenda_schedule *agenda_schedule_new(lua_State *L, agenda_state *state)
   agenda_host_init(L, &schedule->host);
   schedule->host.retain = retain_host;
   schedule->host.release = release_host;
-  lua_rawsetp(L, LUA_REGISTRYINDEX, schedule);
+  schedule->self = luaL_ref(L, LUA_REGISTRYINDEX);
   return schedule;
+}
+
+void agenda_schedule_push_self(lua_State *L, agenda_schedule *schedule)
+{
+  lua_rawgeti(L, LUA_REGISTRYINDEX, schedule->self);
 }
 
 void agenda_schedule_retain(agenda_schedule *schedule)
@@ -54,8 +59,8 @@ void agenda_schedule_release(lua_State *L, agenda_schedule *schedule)
   if (schedule == NULL || --schedule->references > 0)
     return;
   agenda_schedule_close(L, schedule);
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, schedule);
+  luaL_unref(L, LUA_REGISTRYINDEX, schedule->self);
+  schedule->self = LUA_NOREF;
 }
 
 void agenda_schedule_close(lua_State *L, agenda_schedule *schedule)

@@ -17,6 +17,7 @@
 typedef struct agenda_schedule {
   agenda_state *state;
   int references;
+  int self;                      /* registry reference of its memory */
   int anchors;                   /* registry reference of the table of anchored values */
   uint32_t *free_slots;          /* slots of that table that are free again */
   uint32_t free_count, free_size, slots;
@@ -39,7 +40,10 @@ typedef struct agenda_schedule {
 /* A new schedule with one reference. [may raise] */
 agenda_schedule *agenda_schedule_new(lua_State *L, agenda_state *state);
 
-/* Adds or drops a reference; the last one frees. */
+/* Pushes its memory: while something holds that value, the pointer stays good. [-0, +1] */
+void agenda_schedule_push_self(lua_State *L, agenda_schedule *schedule);
+
+/* Adds or drops a reference; the last one closes it. */
 void agenda_schedule_retain(agenda_schedule *schedule);
 void agenda_schedule_release(lua_State *L, agenda_schedule *schedule);
 

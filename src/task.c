@@ -84,8 +84,8 @@ static void remember_context(lua_State *L, agenda_state *state, agenda_task *tas
   task->has_context = true;
 }
 
-/* What a task that has not begun holds in place of its coroutine, when it has arguments: never
-** called, only a cheap box for them. */
+/* What a task that has not begun holds as its body when it has several arguments: never called,
+** only a cheap box for the function and them. */
 static int l_packed(lua_State *L)
 {
   (void)L;
@@ -94,7 +94,8 @@ static int l_packed(lua_State *L)
 
 /*
 ** A task gets its coroutine when it begins: of many tasks that wait for their first turn, only a
-** small userdata each then burdens the memory and the collector. [-(nargs+1), +0, may raise]
+** small userdata each then burdens the memory and the collector. A single argument stays where
+** later the result will be. [-(nargs+1), +0, may raise]
 */
 static void pack_body(lua_State *L, agenda_state *state, agenda_task *task, int owner, int nargs)
 {
@@ -102,33 +103,39 @@ static void pack_body(lua_State *L, agenda_state *state, agenda_task *task, int 
     agenda_frame_init(L, state, &task->frame, owner, nargs, AGENDA_YIELDS_NOT);
     return;
   }
-  if (nargs > 0)
+  if (nargs == 1)
+    lua_setiuservalue(L, owner, AGENDA_FUTURE_VALUE);
+  else if (nargs > 1)
     lua_pushcclosure(L, l_packed, nargs + 1);
   lua_setiuservalue(L, owner, AGENDA_FUTURE_EXTRA);
   task->frame.state = state;
   task->frame.status = AGENDA_FRAME_CREATED;
-  task->packed = true;
-  task->arguments = (uint8_t)nargs;
+  task->packed = (uint8_t)nargs;
 }
 
 /* NB: what has a place beside the body in the extras keeps it when the coroutine comes in. */
 void agenda_task_begin(lua_State *L, agenda_task *task, int self)
 {
-  int n = task->arguments, top = lua_gettop(L);
-  if (!task->packed)
+  int n = task->packed, top = lua_gettop(L);
+  if (n == AGENDA_UNPACKED)
     return;
   luaL_checkstack(L, n + 8, "too many arguments");
   self = lua_absindex(L, self);
   bool shared = lua_getiuservalue(L, self, AGENDA_FUTURE_EXTRA) == LUA_TTABLE;
   if (AGENDA_UNLIKELY(shared))
     lua_rawgeti(L, -1, 0);
-  if (n > 0) {
+  if (n == 1) {
+    lua_getiuservalue(L, self, AGENDA_FUTURE_VALUE);
+    lua_pushnil(L);
+    lua_setiuservalue(L, self, AGENDA_FUTURE_VALUE);
+  }
+  else if (n > 1) {
     int box = lua_gettop(L);
     for (int i = 1; i <= n + 1; i++)
       lua_getupvalue(L, box, i);
   }
   agenda_frame_init(L, task->frame.state, &task->frame, self, n, AGENDA_YIELDS_NOT);
-  task->packed = false;
+  task->packed = AGENDA_UNPACKED;
   if (AGENDA_UNLIKELY(shared)) {
     lua_getiuservalue(L, self, AGENDA_FUTURE_EXTRA);
     lua_rawseti(L, top + 1, 0);
@@ -138,11 +145,17 @@ void agenda_task_begin(lua_State *L, agenda_task *task, int self)
   lua_settop(L, top);
 }
 
+void agenda_task_make_room(lua_State *L, agenda_task *task, int index)
+{
+  if (task->packed == 1)
+    agenda_task_begin(L, task, index);
+}
+
 /* The body of a task that never began is not held any longer. [-0, +0] */
 static void forget_body(lua_State *L, agenda_task *task)
 {
   int top = lua_gettop(L);
-  task->packed = false;
+  task->packed = AGENDA_UNPACKED;
   agenda_task_push(L, task);
   bool shared = lua_getiuservalue(L, top + 1, AGENDA_FUTURE_EXTRA) == LUA_TTABLE;
   lua_pushnil(L);
@@ -194,6 +207,7 @@ static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule 
   task->number = (uint32_t)++state->task_names;
   task->deadline.kind = AGENDA_ITEM_TASK;
   task->of_call = of_call;
+  task->packed = AGENDA_UNPACKED;
   lua_insert(L, first);
   if (coroutine == NULL)
     pack_body(L, state, task, first, nargs);
@@ -207,7 +221,7 @@ static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule 
   remember_context(L, state, task);
   agenda_ready_queue_grow(L, &schedule->ready);
   task->anchor = agenda_schedule_anchor(L, schedule, first);
-  agenda_future_tie(&task->future, schedule);
+  task->future.schedule = schedule;
   agenda_list_append(&schedule->tasks, &task->link);
   state->live.count[AGENDA_LIVE_TASKS]++;
   if (coroutine != NULL) {
@@ -255,6 +269,7 @@ void agenda_task_wait_on(lua_State *L, agenda_task *task, int index)
                        "the task awaits a Future that is attached to a different loop");
   agenda_future_tie(future, schedule);
   agenda_task_push(L, task);
+  agenda_task_guard(L, task, -1);
   agenda_future_add_waiter(L, index);
   agenda_schedule_unanchor(L, schedule, task->anchor);
   task->anchor = 0;
@@ -359,9 +374,17 @@ static void push_cancelled(lua_State *L, agenda_task *task)
   lua_setfield(L, -2, "message");
 }
 
-/* The task is done: nothing of the schedule's holds it any more. */
-static void settle(lua_State *L, agenda_task *task)
+/* The task at `self` is done: nothing of the schedule's holds it any more, and it has the place of
+** its coroutine for a hold on the schedule's memory. [-0, +0] */
+static void settle(lua_State *L, agenda_task *task, int self)
 {
+  bool shared = lua_getiuservalue(L, self, AGENDA_FUTURE_EXTRA) == LUA_TTABLE;
+  agenda_schedule_push_self(L, task->future.schedule);
+  if (shared)
+    lua_rawseti(L, -2, 0);
+  else
+    lua_setiuservalue(L, self, AGENDA_FUTURE_EXTRA);
+  lua_pop(L, 1);
   agenda_schedule *schedule = task->future.schedule;
   agenda_list_unlink(&task->link);
   agenda_schedule_unanchor(L, schedule, task->anchor);
@@ -394,7 +417,7 @@ static int l_report_failed(lua_State *L)
 static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
 {
   int self = lua_gettop(L) - n;
-  settle(L, task);
+  settle(L, task, self);
   if (what == AGENDA_RETURN) {
     if (task->must_cancel) {
       task->must_cancel = false;
@@ -424,6 +447,7 @@ static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
   }
   bool interrupt = agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT);
   bool awaited = task->future.waiting != 0;
+  agenda_task_guard(L, task, self);
   lua_pushvalue(L, -1);
   agenda_future_reject(L, self);
   if (AGENDA_UNLIKELY(task->future.schedule->debug && !awaited && !interrupt)) {
@@ -475,7 +499,7 @@ static void leave_context(lua_State *L, agenda_state *state, agenda_task *task, 
 static void never_run(lua_State *L, agenda_task *task)
 {
   agenda_frame_drop(L, task->base);
-  if (task->packed)
+  if (task->packed != AGENDA_UNPACKED)
     forget_body(L, task);
   agenda_task_push(L, task);
   push_cancelled(L, task);
@@ -579,7 +603,7 @@ void agenda_task_step(lua_State *L, agenda_task *task)
     never_run(L, task);
     return;
   }
-  if (task->packed) {
+  if (task->packed != AGENDA_UNPACKED) {
     agenda_task_push(L, task);
     agenda_task_begin(L, task, -1);
     lua_pop(L, 1);

@@ -7,6 +7,8 @@
 #include "frame.h"
 #include "future.h"
 
+enum { AGENDA_UNPACKED = 255 };
+
 typedef struct agenda_task {
   agenda_future future;
   agenda_frame frame;       /* of a function's task */
@@ -18,8 +20,8 @@ typedef struct agenda_task {
   uint32_t number;          /* of its default name */
   uint32_t cancel_pass;     /* the last request that came by, to tell a circle */
   int16_t cancelling;       /* requests to cancel less uncancel */
-  uint8_t arguments;        /* of its body, while it is packed */
-  bool packed : 1;            /* it has not begun, and has no coroutine yet */
+  uint8_t packed;           /* arguments of a body that has no coroutine yet, or AGENDA_UNPACKED */
+  bool guarded : 1;           /* it has a guard */
   bool must_cancel : 1;       /* the next step raises CancelledError */
   bool scheduled : 1;         /* it is in the ready queue */
   bool bad_yield : 1;         /* the next step raises RuntimeError "task got bad yield" */
@@ -38,6 +40,9 @@ agenda_task *agenda_task_new(lua_State *L, agenda_state *state, agenda_schedule 
 
 /* Gives the task at `index` its coroutine unless it has it. [-0, +0, may raise] */
 void agenda_task_begin(lua_State *L, agenda_task *task, int index);
+
+/* Makes AGENDA_FUTURE_VALUE of the task at `index` free for who waits. [-0, +0, may raise] */
+void agenda_task_make_room(lua_State *L, agenda_task *task, int index);
 
 /* Runs the task's next step: the loop took it from its queue. [-0, +0, may raise memory errors
 ** and KeyboardInterrupt] */
@@ -64,6 +69,18 @@ void agenda_task_push(lua_State *L, agenda_task *task);
 /* Starts the cleanup of the suspended async generator at `index` as a task; false once the schedule
 ** is closed. [-0, +0, may raise] */
 bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int index);
+
+/* ----- task_guard.c */
+
+/* Has the task at `index` looked after when it is collected. Idempotent. [-0, +0, may raise] */
+void agenda_task_guard(lua_State *L, agenda_task *task, int index);
+
+/* Ends the body of a pending task that has left its schedule, with GeneratorExit. [-0, +0] */
+void agenda_task_close_body(lua_State *L, agenda_task *task);
+
+void agenda_open_task_guard(lua_State *L);
+
+/* ----- task_methods.c */
 
 void agenda_open_task(lua_State *L);
 

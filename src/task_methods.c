@@ -8,8 +8,6 @@
 #include "errors.h"
 #include "handle.h"
 
-#define DESTROYED "Task was destroyed but it is pending!"
-
 static agenda_task *check_task(lua_State *L)
 {
   return agenda_object_check(L, 1, &agenda_task_kind);
@@ -206,6 +204,8 @@ static int l_get_coro(lua_State *L)
   if (agenda_future_push_extra(L, 1, AGENDA_EXTRA_COROUTINE) == LUA_TNIL)
     if (lua_getiuservalue(L, 1, AGENDA_FRAME_THREAD) == LUA_TTABLE)
       lua_rawgeti(L, -1, 0);
+  if (lua_isuserdata(L, -1) && is_done(lua_touserdata(L, 1)) && agenda_object_kind(L, -1) == NULL)
+    lua_pushnil(L); /* the schedule */
   return 1;
 }
 
@@ -312,74 +312,7 @@ static int l_tostring(lua_State *L)
   return agenda_push_description(L, &task->future.object, agenda_task_push_name(L, 1));
 }
 
-static void report_destroyed(lua_State *L, const agenda_task *task)
-{
-  lua_createtable(L, 0, 2);
-  lua_pushvalue(L, 1);
-  lua_setfield(L, -2, "task");
-  agenda_future_report(L, task->future.schedule, DESTROYED);
-}
-
-/* Cancels a collected task, alive again, so that its cleanup may wait. False if its loop is closed.
-** NB: an error in here leaves the task collected, and nothing pointing at it. */
-static bool revive(lua_State *L, agenda_task *task)
-{
-  agenda_schedule *schedule = task->future.schedule;
-  if (schedule == NULL || schedule->closed || task->base->status != AGENDA_FRAME_WAITING)
-    return false;
-  luaL_checkstack(L, 10, "collected task");
-  agenda_class_push(L, &agenda_task_kind);
-  lua_setmetatable(L, 1);
-  lua_pushliteral(L, DESTROYED);
-  agenda_future_set_extra(L, 1, AGENDA_EXTRA_CANCEL_MESSAGE);
-  task->awaited = NULL;
-  task->must_cancel = true;
-  lua_pushvalue(L, 1);
-  agenda_task_awaken(L, task);
-  lua_pop(L, 1);
-  agenda_list_append(&schedule->tasks, &task->link);
-  return true;
-}
-
-/*
-** A pending task that nothing can wake: reported, and cancelled or (its loop is closed) closed, so
-** that its cleanup runs.
-*/
-static int l_gc(lua_State *L)
-{
-  agenda_task *task = agenda_object_test(L, 1, &agenda_task_kind);
-  if (task == NULL)
-    return 0;
-  if (is_done(task)) {
-    agenda_future_collect(L, &task->future, "Task exception was never retrieved", "task");
-    return 0;
-  }
-  agenda_frame *base = task->base;
-  agenda_list_unlink(&task->link);
-  if (base == NULL)
-    return 0;
-  if (task->future.schedule != NULL) {
-    if (revive(L, task)) {
-      report_destroyed(L, task);
-      return 0;
-    }
-    task->future.object.state->live.count[AGENDA_LIVE_TASKS]--;
-    report_destroyed(L, task);
-  }
-  task->future.status = AGENDA_FUTURE_CANCELLED;
-  task->awaited = NULL;
-  if (base->status == AGENDA_FRAME_CREATED)
-    agenda_frame_drop(L, base);
-  else if (base->status == AGENDA_FRAME_WAITING) {
-    int n;
-    agenda_frame_close_now(L, base, &n);
-  }
-  agenda_future_collect(L, &task->future, "", "task");
-  return 0;
-}
-
 static const luaL_Reg metamethods[] = {
-  {"__gc", l_gc},
   {"__tostring", l_tostring},
   {NULL, NULL}
 };
@@ -414,4 +347,5 @@ void agenda_open_task(lua_State *L)
   agenda_functions_register(L, agenda_future_methods);
   lua_pop(L, 2);
   agenda_functions_register(L, functions);
+  agenda_open_task_guard(L);
 }
