@@ -60,6 +60,20 @@ describe("agenda.datagram", function()
     end)
   end)
 
+  it("resolves names", function()
+    agenda.run(function()
+      local a <close> = agenda.datagram {local_addr = {"localhost", 0}}
+      local _, port = a:sockname()
+      local b <close> = agenda.datagram {remote_addr = {(a:sockname()), port}}
+      b:send("one")
+      assert.equal("one", (a:recv()))
+      a:send("two", {"localhost", port})
+      assert.equal("two", (a:recv()))
+      local err = fails(errors.OSError, a.send, a, "x", {"no.such.host.invalid", 9})
+      assert.equal("getaddrinfo", err.syscall)
+    end)
+  end)
+
   it("is on every IPv4 interface when the host is nil", function()
     agenda.run(function()
       local a <close> = agenda.datagram {local_addr = {nil, 0}}
