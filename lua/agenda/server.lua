@@ -62,6 +62,11 @@ local function handshake(self, stream)
   endpoint.secure(stream, self._tls, {server_side = true})
 end
 
+-- Whether a handler has failed because the server closed its stream.
+local function is_dismissal(self, stream, err)
+  return self._dismissed[stream] and (OSError:is(err) or RuntimeError:is(err))
+end
+
 -- Sends what the handler has left unsent. A peer that has gone is no failure of the handler's.
 local function finish(stream)
   stream:close()
@@ -93,6 +98,9 @@ local function serve(self, stream)
   stream:abort()
   if errors.BaseError:is(failure) then
     error(failure, 0)
+  end
+  if is_dismissal(self, stream, failure.failure) then
+    return
   end
   report(self, "unhandled error in the handler of a connection", stream, failure)
 end
@@ -266,11 +274,12 @@ function Server:wait_closed()
 end
 
 --- Closes the streams of all connections: what is unsent is sent, and handlers that read get an
--- error. Does not wait. As in asyncio 3.13.
+-- error, of which nothing is reported. Does not wait. As in asyncio 3.13.
 -- @function server:close_clients
 function Server:close_clients()
   check_self(self, "close_clients")
   for _, stream in pairs(self._streams) do
+    self._dismissed[stream] = true
     stream:close()
   end
 end
@@ -281,6 +290,7 @@ end
 function Server:abort_clients()
   check_self(self, "abort_clients")
   for _, stream in pairs(self._streams) do
+    self._dismissed[stream] = true
     stream:abort()
   end
 end
@@ -445,6 +455,7 @@ end
 local function new(handler, sockets, opts)
   local self = setmetatable({
     _loop = core.get_running_loop(), _handler = handler, _sockets = sockets, _streams = {},
+    _dismissed = setmetatable({}, {__mode = "k"}), -- those that close_clients closed
     _count = 0, _max = opts.max_connections or math.huge, _limit = opts.limit,
     _tls = opts.tls or nil, _closed = false, _listening = false, _starved = false,
   }, Server)
