@@ -63,12 +63,12 @@ function netkit.with_addresses(addresses, f)
   if not ok then error(err, 0) end
 end
 
---- Turns until condition() holds, for two seconds at most.
+--- Turns until condition() holds, for ten seconds at most.
 function netkit.eventually(condition)
   local loop = agenda.get_running_loop()
-  local limit = loop:time() + 2
+  local limit = loop:time() + 10
   while not condition() do
-    if loop:time() > limit then error("it did not come true within 2 s", 2) end
+    if loop:time() > limit then error("it did not come true within 10 s", 2) end
     agenda.sleep(0.002)
   end
 end
