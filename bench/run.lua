@@ -5,13 +5,17 @@
 -- Each measurement is made RUNS times, in turn with those that it is compared with, each time in
 -- a fresh process on one core; the table shows medians. Without a name all are run and the table
 -- is written to bench/RESULTS.md. A missed target does not fail the run.
+--
+-- A benchmark is a file that returns a table: `measures`, functions that return figures; `order`,
+-- the names of those to make, or a function that says them; `rows`, a function of the medians that
+-- returns rows of the table and perhaps a remark; `runs`, if not RUNS.
 
 package.path = "bench/?.lua;" .. package.path
 
 local RUNS = 5
 local BENCHMARKS = {
   "iterate", "class_shaped", "spawn", "switch", "asleep", "chain", "wake", "queue", "lock", "group",
-  "map", "timeout",
+  "map", "timeout", "io_echo", "io_idle", "io_bulk", "io_lines",
 }
 local RESULTS = "bench/RESULTS.md"
 
@@ -55,9 +59,13 @@ end
 -- The medians of a benchmark's figures, by measure and name.
 local function medians_of(name, benchmark)
   local samples = {}
-  for run = 1, RUNS do
-    for _, measure_name in ipairs(benchmark.order) do
-      io.stderr:write(("\r\27[K%s %d of %d: %s"):format(name, run, RUNS, measure_name))
+  local order, runs = benchmark.order, benchmark.runs or RUNS
+  if type(order) == "function" then
+    order = order()
+  end
+  for run = 1, runs do
+    for _, measure_name in ipairs(order) do
+      io.stderr:write(("\r\27[K%s %d of %d: %s"):format(name, run, runs, measure_name))
       for key, value in pairs(measure(name, measure_name)) do
         local of_measure = samples[measure_name] or {}
         samples[measure_name] = of_measure
@@ -137,7 +145,7 @@ end
 local function write_results(text)
   local file <close> = assert(io.open(RESULTS, "w"))
   file:write("# Benchmarks\n\nMade by `make bench` (", machine(), ").\n\n",
-    "Medians of ", RUNS, " runs, each in a fresh process",
+    "Medians of ", RUNS, " runs (fewer where that takes long), each in a fresh process",
     pinned ~= "" and " pinned to one core" or "",
     ", the yardstick in turn with\nwhat it is beside. \"ratio\" is the figure over the ",
     "yardstick, or for a target \"at least\"\nthe yardstick over the figure.\n\n", text)
@@ -147,14 +155,17 @@ local only = arg[1]
 if not os.execute("make -s -C bench CC='" .. (os.getenv("CC") or "gcc") .. "'") then
   error("the yardsticks in C cannot be built", 0)
 end
-local rows = {}
+local rows, remarks = {}, {}
 for _, name in ipairs(only and {only} or BENCHMARKS) do
   local benchmark = require(name)
-  for _, row in ipairs(benchmark.rows(medians_of(name, benchmark))) do
-    rows[#rows + 1] = row
-  end
+  local found, remark = benchmark.rows(medians_of(name, benchmark))
+  table.move(found, 1, #found, #rows + 1, rows)
+  remarks[#remarks + 1] = remark
 end
 local text = format_table(rows)
+for _, remark in ipairs(remarks) do
+  text = text .. "\n" .. remark .. "\n"
+end
 print(text)
 if not only then
   write_results(text)
