@@ -10,8 +10,9 @@ for _, name in ipairs {
   "all_tasks", "async", "asyncgen", "await", "checkpoint", "create_task", "current_task",
   "ensure_future", "errors", "future", "generator", "get_asyncgen_finalizer",
   "get_asyncgen_hooks", "get_event_loop", "get_running_loop", "getaddrinfo", "new_event_loop",
-  "pcall", "set_asyncgen_finalizer", "set_asyncgen_hooks", "set_event_loop", "set_warning_handler",
-  "sleep", "spawn", "suspend", "to_thread", "traceback", "yield", "yield_from",
+  "open", "pcall", "read_file", "set_asyncgen_finalizer", "set_asyncgen_hooks", "set_event_loop",
+  "set_warning_handler", "sleep", "spawn", "suspend", "to_thread", "traceback", "write_file",
+  "yield", "yield_from",
 } do
   agenda[name] = core[name]
 end
@@ -19,8 +20,8 @@ end
 -- What is written in Lua on top of it.
 for _, room in ipairs {
   "inspect", "iterate", "contextvar", "gather", "run", "exception_group", "timeout", "taskgroup",
-  "wait", "sync", "queue", "context", "ticks", "threads", "datagram", "connection", "server",
-  "process",
+  "wait", "sync", "queue", "context", "ticks", "threads", "files", "datagram", "connection",
+  "server", "process",
 } do
   for name, value in pairs(require("agenda." .. room)) do
     agenda[name] = value

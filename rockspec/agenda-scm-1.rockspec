@@ -54,6 +54,7 @@ build = {
       ["agenda.datagram"] = "lua/agenda/datagram.lua",
       ["agenda.endpoint"] = "lua/agenda/endpoint.lua",
       ["agenda.exception_group"] = "lua/agenda/exception_group.lua",
+      ["agenda.files"] = "lua/agenda/files.lua",
       ["agenda.gather"] = "lua/agenda/gather.lua",
       ["agenda.inspect"] = "lua/agenda/inspect.lua",
       ["agenda.iterate"] = "lua/agenda/iterate.lua",

@@ -13,6 +13,7 @@
 #include "descriptors.h"
 #include "errors.h"
 #include "fd_watch.h"
+#include "file.h"
 #include "frame.h"
 #include "generator.h"
 #include "handle.h"
@@ -188,7 +189,7 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_fd_watch,  agenda_open_signal_watch, agenda_open_thread_pool, agenda_open_resolver,
   agenda_open_socket, agenda_open_datagram,
   agenda_open_child_watch, agenda_open_process,
-  agenda_open_thread_call,
+  agenda_open_thread_call, agenda_open_file,
   agenda_open_descriptors, agenda_open_stream,
 };
 

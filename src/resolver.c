@@ -286,7 +286,10 @@ static int l_getaddrinfo(lua_State *L)
   return agenda_job_await(L, agenda_job_loop(L, "resolve a name"));
 }
 
-static const luaL_Reg functions[] = {{"getaddrinfo", l_getaddrinfo}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+  {"getaddrinfo", l_getaddrinfo},
+  {NULL, NULL}
+};
 
 void agenda_open_resolver(lua_State *L)
 {

@@ -340,9 +340,15 @@ static int l_run_in_executor(lua_State *L)
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"to_thread", l_to_thread}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+  {"to_thread", l_to_thread},
+  {NULL, NULL}
+};
 
-static const luaL_Reg loop_methods[] = {{"run_in_executor", l_run_in_executor}, {NULL, NULL}};
+static const luaL_Reg loop_methods[] = {
+  {"run_in_executor", l_run_in_executor},
+  {NULL, NULL}
+};
 
 void agenda_open_thread_call(lua_State *L)
 {

@@ -135,7 +135,7 @@ static void join_threads(agenda_thread_pool *pool)
 
 int agenda_job_wait(agenda_job *job, int fd, short events, int milliseconds)
 {
-  agenda_thread_pool *pool = job->pool;
+  agenda_thread_pool *pool = job != NULL ? job->pool : NULL;
   int ends[2], number = 0;
   if (pool == NULL) /* it runs on the loop's thread */
     return ECANCELED;
@@ -215,7 +215,8 @@ void agenda_job_stop(agenda_job *job)
   pthread_mutex_unlock(&pool->lock);
 }
 
-/* The next of the strand goes to the queue. NB: where there was a thread there still is one. */
+/* The next of the strand goes to the queue, or where the done ones go if it needs no thread. NB:
+** where there was a thread there still is one. */
 static void advance_strand(agenda_thread_pool *pool, const agenda_job *job)
 {
   agenda_strand *strand = job->strand;
@@ -224,9 +225,16 @@ static void advance_strand(agenda_thread_pool *pool, const agenda_job *job)
   strand->active = NULL;
   if (agenda_list_empty(&strand->waiting) || pool->process != getpid())
     return;
-  strand->active = AGENDA_LIST_OWNER(strand->waiting.next, agenda_job, link);
-  agenda_list_unlink(&strand->active->link);
-  enqueue(pool, strand->active);
+  agenda_job *next = AGENDA_LIST_OWNER(strand->waiting.next, agenda_job, link);
+  agenda_list_unlink(&next->link);
+  strand->active = next;
+  if (next->at_once == NULL || !next->at_once(next)) {
+    enqueue(pool, next);
+    return;
+  }
+  next->status = JOB_DONE;
+  agenda_list_append(&pool->taken, &next->link);
+  agenda_loop_happened(pool->loop, &pool->watch);
 }
 
 /* The job is in no list any more: lets go of it. [-0, +0] */
@@ -469,12 +477,25 @@ void agenda_job_submit(lua_State *L, agenda_loop *loop)
     job->strand->active = job;
 }
 
+bool agenda_job_refused(lua_State *L, agenda_loop *loop)
+{
+  return get_pool(L, loop)->shut;
+}
+
+void agenda_job_push_payload(lua_State *L, const agenda_job *job)
+{
+  agenda_schedule_push(L, job->pool->loop->schedule, job->anchor);
+  lua_getiuservalue(L, -1, AGENDA_JOB_PAYLOAD);
+  lua_remove(L, -2);
+}
+
 /* NB: a job of a task that is to be cancelled at this await does not begin. */
 int agenda_job_await(lua_State *L, agenda_loop *loop)
 {
   agenda_state *state = agenda_state_here(L);
+  const agenda_job *job = lua_touserdata(L, -1);
   const agenda_task *task = state->runner->kind == AGENDA_RUNNER_TASK ? state->runner->task : NULL;
-  if (task != NULL && task->must_cancel)
+  if (task != NULL && task->must_cancel && !job->certain)
     agenda_future_new(L, state, loop->schedule);
   else
     agenda_job_submit(L, loop);
@@ -505,7 +526,10 @@ static int l_shut_threads(lua_State *L)
   return 1;
 }
 
-static const luaL_Reg loop_methods[] = {{"_shut_threads", l_shut_threads}, {NULL, NULL}};
+static const luaL_Reg loop_methods[] = {
+  {"_shut_threads", l_shut_threads},
+  {NULL, NULL}
+};
 
 void agenda_open_thread_pool(lua_State *L)
 {

@@ -24,8 +24,9 @@ struct agenda_job {
   void (*run)(agenda_job *job);
   int (*deliver)(lua_State *L, agenda_job *job);  /* the results: [-0, +n, may raise] */
   void (*release)(lua_State *L, agenda_job *job); /* NULL, or frees what run made; not to raise */
-  agenda_strand *strand;                          /* or NULL */
-  bool certain; /* it runs even if it was cancelled in the queue, and after a shutdown */
+  bool (*at_once)(agenda_job *job); /* NULL, or does without a thread if it can; of a strand */
+  agenda_strand *strand;            /* or NULL */
+  bool certain;                     /* it runs even if it was cancelled in the queue */
   /* The pool's own. */
   struct agenda_thread_pool *pool; /* while it is submitted and not released */
   agenda_list link;                /* in the queue, the list of what is done, or the strand */
@@ -56,12 +57,19 @@ void agenda_job_submit(lua_State *L, agenda_loop *loop);
 ** `return agenda_job_await(L, loop)`. */
 int agenda_job_await(lua_State *L, agenda_loop *loop);
 
+/* Whether the loop's pool takes no more jobs. [may raise] */
+bool agenda_job_refused(lua_State *L, agenda_loop *loop);
+
+/* Pushes what a submitted job keeps alive. [-0, +1] */
+void agenda_job_push_payload(lua_State *L, const agenda_job *job);
+
 /* Has a submitted job end its waiting, with ECANCELED. */
 void agenda_job_stop(agenda_job *job);
 
 /*
 ** On the job's thread: waits until something of `events` (as poll has them) holds of `fd`, or for
-** `milliseconds` (-1: without end). 0, or an errno: ECANCELED when nobody wants the job any more.
+** `milliseconds` (-1: without end). 0, or an errno: ECANCELED when nobody wants the job any more,
+** and where there is no job (NULL), on the loop's thread.
 */
 int agenda_job_wait(agenda_job *job, int fd, short events, int milliseconds);
 

@@ -1348,6 +1348,68 @@ function itertools.count(x) end
 ---@return any ... its results, copied
 function agenda.to_thread(f, ...) end
 
+-- ----- files -----------------------------------------------------------------------------------
+
+---All that is in a file.
+---@async
+---@param path string
+---@return string
+function agenda.read_file(path) end
+
+---Makes a file of the data.
+---@async
+---@param path string
+---@param data string
+function agenda.write_file(path, data) end
+
+---@class agenda.file
+local file = {}
+
+---Opens a file.
+---@async
+---@param path string
+---@param mode? string as io.open has them
+---@return agenda.file
+function agenda.open(path, mode) end
+
+---Reads; nil at the end, but "" for "a".
+---@async
+---@param what? integer|"a"|"l"|"L" nothing: what is there
+---@return string?
+function file:read(what) end
+
+---A line without its newline; nil at the end.
+---@async
+---@return string?
+function file:readline() end
+
+---The lines from here on.
+---@param what? integer|"l"|"L"
+---@return agenda.asyncgen, nil, nil, agenda.asyncgen
+function file:lines(what) end
+
+---Writes strings and numbers, or one list of them.
+---@async
+---@param ... string|number|(string|number)[]
+---@return agenda.file
+function file:write(...) end
+
+---Hands what was written to the system.
+---@async
+---@return agenda.file
+function file:flush() end
+
+---Sets and gets the position.
+---@async
+---@param whence? "set"|"cur"|"end"
+---@param offset? integer
+---@return integer
+function file:seek(whence, offset) end
+
+---Closes the file.
+---@async
+function file:close() end
+
 -- ----- names -----------------------------------------------------------------------------------
 
 ---@class agenda.address
