@@ -100,9 +100,14 @@ debug: ## build with -O0 and the library's own checks (build/debug)
 
 .PHONY: test
 test: ## set up, build, run every spec; SPEC=path, FILTER=name, TAGS=, EXCLUDE_TAGS=
-	@script/setup build test
+	@script/setup build test portable
 	@$(SUBMAKE) all
-	@$(RUN_SPECS)
+	@PORTABLE=1 $(RUN_SPECS)
+
+.PHONY: test-portable
+test-portable: ## the specs on agenda.portable, under Lua 5.4 and LuaJIT (test runs them too)
+	@script/setup test portable
+	@SPEC="$(SPEC)" FILTER="$(FILTER)" script/test_portable
 
 .PHONY: demo
 demo: ## set up, build, follow a live log through a pipeline (examples/follow.lua)

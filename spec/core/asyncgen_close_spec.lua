@@ -7,12 +7,11 @@ local asyncgen, yield, await, suspend = agenda.asyncgen, agenda.yield, agenda.aw
 -- An async generator function whose body's cleanup waits and then notes how it was left.
 local function noting(log, n)
   return asyncgen(function()
-    local _ <close> = expect.finally(function(err)
+    expect.ensure(function() for i = 1, n or 3 do yield(i) end end, function(err)
       agenda.sleep(0)
       agenda.sleep(0)
       log[#log + 1] = err == nil and "end" or err.name or err
     end)
-    for i = 1, n or 3 do yield(i) end
   end)
 end
 
@@ -164,7 +163,7 @@ describe("aclose", function()
   end)
 end)
 
-describe("async generator: where a <close> cannot await", function()
+describe("async generator: where a <close> cannot await #close", function()
   local function waiting_cleanup(log)
     return asyncgen("stuck", function()
       local _ <close> = expect.finally(function()
@@ -176,7 +175,7 @@ describe("async generator: where a <close> cannot await", function()
     end)
   end
 
-  it("coroutine.close hands the rest of the cleanup to the running loop", function()
+  it("#core coroutine.close hands the rest of the cleanup to the running loop", function()
     local log = {}
     agenda.run(function()
       local gen = waiting_cleanup(log)
@@ -189,7 +188,7 @@ describe("async generator: where a <close> cannot await", function()
     end)
   end)
 
-  it("a gsub callback hands the rest of the cleanup to the running loop", function()
+  it("#core a gsub callback hands the rest of the cleanup to the running loop", function()
     local log = {}
     agenda.run(function()
       local gen = waiting_cleanup(log)
@@ -200,7 +199,7 @@ describe("async generator: where a <close> cannot await", function()
     end)
   end)
 
-  it("the run waits for a cleanup that was handed to it", function()
+  it("#core the run waits for a cleanup that was handed to it", function()
     local log = {}
     agenda.run(function()
       local gen = waiting_cleanup(log)

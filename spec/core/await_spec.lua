@@ -240,7 +240,7 @@ describe("await: a coroutine object twice", function()
     end)
   end)
 
-  it("is RuntimeError while a task owns it", function()
+  it("is RuntimeError while a task owns it #core", function()
     agenda.run(function()
       local co = async(function() agenda.sleep(0) return "unharmed" end)()
       local task = agenda.spawn(co)

@@ -59,7 +59,7 @@ for label, place in pairs(places) do
   -- A coroutine of the user's own may suspend: that goes to its resumer.
   local plain = label:find("coroutine", 1, true)
   local elsewhere = { suspend = plain, checkpoint = plain }
-  describe("in " .. label, function()
+  describe("in " .. label .. (plain and " #core" or ""), function()
     for name, wait in pairs(waits) do
       if not elsewhere[name] then
         it(name .. " is RuntimeError and the task goes on", function()
@@ -80,7 +80,7 @@ for label, place in pairs(places) do
         end)
       end)
 
-      it("agenda.yield is RuntimeError and the generator goes on", function()
+      it("agenda.yield is RuntimeError and the generator goes on #lua54", function()
         local seen
         local g = agenda.generator(function()
           seen = caught_in(place, function() yield("lost") end)
@@ -90,7 +90,7 @@ for label, place in pairs(places) do
         assert.is_true(errors.RuntimeError:is(seen))
       end)
 
-      it("agenda.yield in an async generator is RuntimeError and it goes on", function()
+      it("agenda.yield in an async generator is RuntimeError and it goes on #lua54", function()
         local seen
         local g = agenda.asyncgen(function()
           seen = caught_in(place, function() yield("lost") end)
@@ -121,7 +121,7 @@ for label, place in pairs(places) do
       end)
     end)
 
-    it("a finished future may be awaited", function()
+    it("a finished future may be awaited #core", function()
       agenda.run(function()
         local fut = agenda.future()
         fut:set_result("done")
@@ -174,7 +174,7 @@ for label, place in pairs(places) do
   end)
 end
 
-describe("in a __gc", function()
+describe("in a __gc #core", function()
   local function in_gc(f)
     setmetatable({}, { __gc = f })
     expect.collect()
@@ -191,7 +191,7 @@ describe("in a __gc", function()
     end)
   end
 
-  it("agenda.yield is RuntimeError and the generator goes on", function()
+  it("agenda.yield is RuntimeError and the generator goes on #lua54", function()
     local seen
     local g = agenda.generator(function()
       in_gc(function() seen = select(2, pcall(yield, "lost")) end)
@@ -219,7 +219,7 @@ describe("in a __gc", function()
   end)
 end)
 
-describe("a coroutine.wrap of the user's between a task and an await", function()
+describe("a coroutine.wrap of the user's between a task and an await #core", function()
   it("is RuntimeError that says what to use instead", function()
     agenda.run(function()
       local wrapped = coroutine.wrap(function() agenda.sleep(0) coroutine.yield(1) end)

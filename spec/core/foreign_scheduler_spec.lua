@@ -199,7 +199,7 @@ describe("a host's own yield has exact arity", function()
   end
 end)
 
-describe("an error thrown in at a host's own yield", function()
+describe("an error thrown in at a host's own yield #core", function()
   it("is raised as soon as the body runs again", function()
     local went_on = false
     local co = agenda.async(function() coroutine.yield() went_on = true end)()
@@ -304,7 +304,7 @@ describe("a thread that others tamper with", function()
     assert.is_false((pcall(g.next, g)))
   end)
 
-  it("closed by the user, the generator ends", function()
+  it("closed by the user, the generator ends #lua54", function()
     local thread
     local g = agenda.generator(function() thread = coroutine.running() yield(1) yield(2) end)()
     g:next()

@@ -7,8 +7,9 @@ local generator, yield = agenda.generator, agenda.yield
 -- A generator function whose body notes in `log` what it was closed with.
 local function noting(log, n)
   return generator(function()
-    local _ <close> = expect.finally(function(err) log[#log + 1] = err == nil and "end" or err.name or err end)
-    for i = 1, n or 3 do yield(i) end
+    expect.ensure(function() for i = 1, n or 3 do yield(i) end end, function(err)
+      log[#log + 1] = err == nil and "end" or err.name or err
+    end)
   end)
 end
 
@@ -157,7 +158,7 @@ describe("generator close()", function()
   end)
 end)
 
-describe("generator ownership: a for over the call", function()
+describe("generator ownership: a for over the call #close", function()
   it("closes at a break", function()
     local log = {}
     for _ in noting(log)() do break end
@@ -246,7 +247,7 @@ describe("generator ownership: a for over the call", function()
   end)
 end)
 
-describe("generator ownership: <close>", function()
+describe("generator ownership: <close> #close", function()
   it("closes at the end of the block", function()
     local log = {}
     do

@@ -21,7 +21,7 @@ describe("loading the library", function()
     ]])
   end)
 
-  it("from inside a coroutine that then ends", function()
+  it("from inside a coroutine that then ends #core", function()
     assert.equal("1\t2\tdone\n", output_of [[
       local agenda = coroutine.wrap(function() return require "agenda" end)()
       collectgarbage() collectgarbage()
@@ -32,7 +32,7 @@ describe("loading the library", function()
     ]])
   end)
 
-  it("from inside a coroutine, and used in it", function()
+  it("from inside a coroutine, and used in it #core", function()
     assert.equal("done\n", output_of [[
       coroutine.wrap(function()
         local agenda = require "agenda"
@@ -159,7 +159,7 @@ describe("using the library from any coroutine", function()
 end)
 
 describe("closing the state", function()
-  it("with a loop's tasks still suspended says so and exits with 0", function()
+  it("with a loop's tasks still suspended says so and exits with 0 #core", function()
     assert.is_truthy(output_of([[
       local agenda = require "agenda"
       loop = agenda.new_event_loop()
@@ -171,7 +171,7 @@ describe("closing the state", function()
     ]]):find("^end\n"))
   end)
 
-  it("by os.exit within a task exits with that code", function()
+  it("by os.exit within a task exits with that code #core", function()
     assert.is_truthy(output_of([[
       local agenda = require "agenda"
       agenda.run(function()
@@ -195,7 +195,7 @@ describe("closing the state", function()
     ]])
   end)
 
-  it("with every object half used is quiet", function()
+  it("with every object half used is quiet #core", function()
     assert.equal("end\n", output_of [[
       local agenda = require "agenda"
       keep = {}

@@ -125,15 +125,15 @@ describe("suspend: in a task", function()
     agenda.run(function() assert.equal(0, select("#", suspend())) end)
   end)
 
-  it("with values is RuntimeError", function()
+  it("with values is RuntimeError #core", function()
     agenda.run(function() expect.raises_like(errors.RuntimeError, "^task got bad yield", suspend, 1) end)
   end)
 
-  it("with a nil value is RuntimeError", function()
+  it("with a nil value is RuntimeError #core", function()
     agenda.run(function() expect.raises_like(errors.RuntimeError, "^task got bad yield", suspend, nil) end)
   end)
 
-  it("with values within a generator is RuntimeError there", function()
+  it("with values within a generator is RuntimeError there #core", function()
     local seen
     local g = agenda.asyncgen(function()
       local _, err = pcall(suspend, "bad")
@@ -144,7 +144,7 @@ describe("suspend: in a task", function()
     assert.is_true(errors.RuntimeError:is(seen))
   end)
 
-  it("a bare coroutine.yield with values is the same RuntimeError", function()
+  it("a bare coroutine.yield with values is the same RuntimeError #core", function()
     agenda.run(function()
       expect.raises_like(errors.RuntimeError, "^task got bad yield", function()
         coroutine.yield("bad")

@@ -1,6 +1,7 @@
 --- What the specs of the core share: asserting an error's class and text, and
 -- driving awaitables by hand.
 local agenda = require "agenda"
+local edition = require "spec.support.edition"
 local errors = agenda.errors
 
 local expect = {}
@@ -77,6 +78,18 @@ function expect.finally(f)
   return setmetatable({}, { __close = function(_, err) f(err) end })
 end
 
+--- Calls `f()` and then `after(err)`, however f ends; f's results or its error come out. The same
+-- for Lua without `<close>`.
+function expect.ensure(f, after)
+  local results = table.pack(pcall(f))
+  if results[1] then
+    after(nil)
+    return table.unpack(results, 2, results.n)
+  end
+  after(results[2])
+  error(results[2], 0)
+end
+
 --- Full collections, enough for objects that are finalized in stages.
 function expect.collect()
   for _ = 1, 4 do collectgarbage() end
@@ -130,10 +143,13 @@ end
 function expect.script(code)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
+  if edition.portable then
+    file:write("package.preload.agenda = function() return require 'agenda.portable' end ")
+  end
   file:write(code)
   file:close()
   local pipe = assert(io.popen(("%s %s 2>&1"):format(interpreter(), path)))
-  local output = pipe:read("a")
+  local output = pipe:read("*a")
   local ok = pipe:close()
   os.remove(path)
   return output, ok == true

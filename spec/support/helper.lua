@@ -3,4 +3,9 @@
 -- Specs may `require "spec.support.NAME"` from wherever busted was started.
 package.path = "./?.lua;" .. package.path
 
-require "spec.support.leaks".install()
+local edition = require "spec.support.edition"
+if edition.portable then
+  edition.install()
+else
+  require "spec.support.leaks".install()
+end

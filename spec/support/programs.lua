@@ -1,5 +1,6 @@
 --- Random generator bodies: a program is a tree of plain tables, and `run`
 -- executes it with whatever yield and suspend it is given, noting what it sees.
+local expect = require "spec.support.expect"
 local errors = require "agenda".errors
 
 local programs = {}
@@ -102,11 +103,10 @@ function ops.try(node, env)
 end
 
 function ops.finally(node, env)
-  local _ <close> = setmetatable({}, { __close = function(_, err)
+  return (expect.ensure(function() return run_block(node.block, env) end, function(err)
     env.log("cleanup " .. programs.describe(err))
     run_block(node.cleanup, env)
-  end })
-  return (run_block(node.block, env))
+  end))
 end
 
 function ops.delegate(node, env)

@@ -1,0 +1,118 @@
+-- The host: its raw coroutine functions, how it waits, how it runs something later.
+--
+-- In ngx_lua `coroutine.resume` and its siblings go through nginx's scheduler; the functions of Lua
+-- itself are kept beside them with an underscore. They are taken when the module is loaded. A body
+-- runs on them, so that for the scheduler it is a part of the light thread that iterates it.
+
+local host = {}
+
+local raw_field = rawget
+local function raw(name)
+  return raw_field(coroutine, "_" .. name) or coroutine[name]
+end
+
+host.create = raw "create"
+host.resume = raw "resume"
+host.yield = raw "yield"
+host.status = raw "status"
+host.running = coroutine.running
+host.close = coroutine.close
+
+-- Plain Lua 5.1 has no isyieldable; there, what is not the main program can yield, or Lua says no.
+host.isyieldable = coroutine.isyieldable or function()
+  return host.running() ~= nil
+end
+
+host.pack = table.pack or function(...)
+  return {n = select("#", ...), ...}
+end
+host.unpack = table.unpack or unpack -- luacheck: ignore 113
+
+-- Bodies have variables that Lua closes, so an error must be caught inside of their coroutine.
+host.has_close = host.close ~= nil
+
+-- ----- nginx and Tarantool ---------------------------------------------------------------------
+
+local nginx = rawget(_G, "ngx")
+local tarantool = rawget(_G, "_TARANTOOL") ~= nil and package.loaded.fiber or nil
+if type(nginx) ~= "table" or type(nginx.timer) ~= "table" then
+  nginx = nil
+end
+
+-- A coroutine of OpenResty's LuaJIT knows its request, and keeps the one that it was made for. Who
+-- runs a body on, from a timer, lends it its own, or calls of ngx.* in there would touch a request
+-- that is gone.
+local exdata
+if nginx then
+  local ok, found = pcall(require, "thread.exdata")
+  exdata = ok and found or nil
+end
+host.exdata = exdata
+
+--- How a generator that was collected while suspended is given to the host: `later(f, x)` has the
+-- host call f(x) where that can wait. nil where the host has nothing of the kind.
+function host.later() end
+if nginx then
+  local function expired(_, f, x)
+    return f(x)
+  end
+  function host.later(f, x)
+    local ok, why = nginx.timer.at(0, expired, f, x)
+    if not ok then
+      error("ngx.timer.at: " .. tostring(why), 0)
+    end
+  end
+elseif tarantool then
+  function host.later(f, x)
+    tarantool.create(f, x)
+  end
+else
+  host.later = nil
+end
+
+--- Writes a line where the host's messages go.
+function host.print_error(line)
+  if nginx then
+    nginx.log(nginx.ERR, line)
+  else
+    io.stderr:write(line, "\n")
+  end
+end
+
+-- ----- what stages with tasks and time need ------------------------------------------------------
+
+local calls = {}
+if nginx then
+  calls.spawn = nginx.thread.spawn
+  calls.sleep = nginx.sleep
+  function calls.now()
+    nginx.update_time()
+    return nginx.now()
+  end
+elseif tarantool then
+  calls.spawn = tarantool.create
+  calls.sleep = tarantool.sleep
+  calls.now = tarantool.clock or tarantool.time
+end
+
+-- @tparam table new functions `spawn`, `sleep`, `now`; an absent one stays
+function host.set(new)
+  if type(new) ~= "table" then
+    error(("bad argument #1 to 'set_host' (table expected, got %s)"):format(type(new)), 3)
+  end
+  for name, f in pairs(new) do
+    if name ~= "spawn" and name ~= "sleep" and name ~= "now" then
+      error(("bad argument #1 to 'set_host' (no such field '%s')"):format(tostring(name)), 3)
+    elseif type(f) ~= "function" then
+      error(("bad argument #1 to 'set_host' (field '%s': function expected, got %s)")
+        :format(name, type(f)), 3)
+    end
+  end
+  for name, f in pairs(new) do
+    calls[name] = f
+  end
+end
+
+host.calls = calls
+
+return host
