@@ -109,6 +109,11 @@ test-portable: ## the specs on agenda.portable, under Lua 5.4 and LuaJIT (test r
 	@script/setup test portable
 	@SPEC="$(SPEC)" FILTER="$(FILTER)" script/test_portable
 
+.PHONY: test-nginx
+test-nginx: ## agenda.portable in a real nginx with ngx_lua, unpacked below build/
+	@script/setup test
+	@script/test_nginx
+
 .PHONY: demo
 demo: ## set up, build, follow a live log through a pipeline (examples/follow.lua)
 	@script/setup build

@@ -30,7 +30,7 @@ local faults = require "agenda.portable.errors"
 local raw_create, raw_resume, raw_yield = host.create, host.resume, host.yield
 local raw_status, running, isyieldable = host.status, host.running, host.isyieldable
 local pack, unpack, select, error, rawset = host.pack, host.unpack, select, error, rawset
-local exdata = host.exdata
+local lend = host.lend
 local errors = faults.errors
 local RuntimeError, GeneratorExit = errors.RuntimeError, errors.GeneratorExit
 
@@ -100,7 +100,7 @@ function frame.new(kind, metatable, name, fn, ...)
     _deep = false, _depth = 0, _foreign = false,
     _by = false, _awaited = false, _awaiting = false, _delegate = false,
     _sentinel = false, _finalizer = false, _begun = false, _dead = false, _closer = false,
-    _exdata = false,
+    _adopted = false,                  -- its base is gone, and another goes on with it
   }, metatable)
 end
 
@@ -142,6 +142,9 @@ frame.arm = arm
 
 -- NB: rawset, as the error may be nil, and what a body has not is not to be assigned.
 local function set_thrown(body, err)
+  if lend then
+    lend(body._thread) -- it may be on its way out, after its request
+  end
   body._throwing = true
   rawset(body, "_thrown", err)
 end
@@ -245,6 +248,9 @@ local function ran(root, body, ok, ...)
   local caller = body._caller
   body._caller = false
   caller._awaited = false
+  if root._adopted and lend then
+    lend(caller._thread)
+  end
   if not ok or meant == FAIL then
     return ran(root, caller, raw_resume(caller._thread, failed(body, (...))))
   elseif meant == VALUE then
@@ -400,9 +406,6 @@ end
 
 --- Raises an error in a body that is suspended at a yield.
 function frame.throw(body, err)
-  if exdata then
-    body._exdata = exdata()
-  end
   set_thrown(body, err)
   return call(body, true)
 end
@@ -431,7 +434,7 @@ end
 -- coroutine is its base from now on.
 function frame.take_over(body, err)
   local leaf = body._leaf
-  body._hand, body._base = false, running() or false
+  body._hand, body._base, body._adopted = false, running() or false, true
   throw_at(leaf, err)
   return ran(body, leaf, raw_resume(leaf._thread))
 end
@@ -477,9 +480,6 @@ local function taken()
   if body._throwing then
     local err = body._thrown
     clear_thrown(body)
-    if exdata then
-      exdata(body._exdata)
-    end
     error(err, 0)
   end
   local sent, n = body._sent, body._count

@@ -18,11 +18,6 @@ host.status = raw "status"
 host.running = coroutine.running
 host.close = coroutine.close
 
--- Plain Lua 5.1 has no isyieldable; there, what is not the main program can yield, or Lua says no.
-host.isyieldable = coroutine.isyieldable or function()
-  return host.running() ~= nil
-end
-
 host.pack = table.pack or function(...)
   return {n = select("#", ...), ...}
 end
@@ -39,15 +34,45 @@ if type(nginx) ~= "table" or type(nginx.timer) ~= "table" then
   nginx = nil
 end
 
--- A coroutine of OpenResty's LuaJIT knows its request, and keeps the one that it was made for. Who
--- runs a body on, from a timer, lends it its own, or calls of ngx.* in there would touch a request
--- that is gone.
-local exdata
-if nginx then
-  local ok, found = pcall(require, "thread.exdata")
-  exdata = ok and found or nil
+-- The functions of LuaJIT's C interface that its library lacks, or ngx_lua has taken from it; a
+-- thread is passed as its address.
+local function c_functions()
+  local ffi = require "ffi"
+  ffi.cdef [[
+    void agenda_set_exdata(void *L, void *exdata) __asm__("lua_setexdata");
+    int agenda_isyieldable(void *L) __asm__("lua_isyieldable");
+  ]]
+  return ffi.C, function(thread)
+    return ffi.cast("void *", tonumber(tostring(thread):match("0x%x+")))
+  end
 end
-host.exdata = exdata
+local with_ffi, C, address = pcall(c_functions)
+if not with_ffi then
+  C = nil
+end
+
+-- A function that does f's work if the C function is there, else nil.
+local function if_there(name, f)
+  return C and pcall(function() return C[name] end) and f or nil
+end
+
+--- Whether the running coroutine can yield. Where nothing tells, Lua itself says no.
+host.isyieldable = coroutine.isyieldable or if_there("agenda_isyieldable", function()
+  local thread = host.running()
+  return thread ~= nil and C.agenda_isyieldable(address(thread)) ~= 0
+end) or function()
+  return host.running() ~= nil
+end
+
+--- Lends the running coroutine's request to another coroutine; nil where there is nothing to lend.
+--
+-- A coroutine of OpenResty's LuaJIT knows its request, and keeps the one that it was made for. Who
+-- runs a body on from a timer, when that request is gone, lends it its own: or calls of ngx.* in
+-- there would touch freed memory.
+local with_exdata, exdata = pcall(require, "thread.exdata")
+host.lend = nginx and with_exdata and if_there("agenda_set_exdata", function(thread)
+  C.agenda_set_exdata(address(thread), exdata())
+end) or nil
 
 --- How a generator that was collected while suspended is given to the host: `later(f, x)` has the
 -- host call f(x) where that can wait. nil where the host has nothing of the kind.
