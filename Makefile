@@ -205,7 +205,7 @@ rock: ## install with LuaRocks into a scratch tree, run the specs against that
 .PHONY: docs
 docs: ## the reference as HTML, made by LDoc from the sources (build/docs)
 	@script/setup docs
-	@script/with_tree sh -c '$(LUA) "$$(command -v ldoc)" --fatalwarnings .'
+	@LUA="$(LUA)" script/docs
 
 .PHONY: install
 install: all ## copy the library below PREFIX (/usr/local); DESTDIR is honoured

@@ -77,7 +77,7 @@ local function arm(self, loop, when, now)
   end
 end
 
---- @tparam ?number seconds from now on, for the message and, without `when`, for the deadline
+-- `seconds` from now on are for the message and, without `when`, for the deadline.
 local function enter(seconds, when)
   local loop = get_running_loop()
   local task = current_task()

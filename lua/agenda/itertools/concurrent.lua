@@ -1,6 +1,7 @@
--- The stages that pull in tasks of their own: `map` with concurrency, `merge`, `buffer`, `batch`.
+--- The stages that pull in tasks of their own: `map` with concurrency, `merge`, `buffer`, `batch`.
 --
 -- The body owns its sources first and its crew second, so the crew has ended when they are closed.
+-- @module agenda.itertools.concurrent
 
 local core = require "agenda.core"
 local iterate = require "agenda.iterate"

@@ -1,9 +1,10 @@
--- A crew: the tasks that work for a concurrent stage, owned by the stage's body. When the body
+--- A crew: the tasks that work for a concurrent stage, owned by the stage's body. When the body
 -- ends, however it does, they are cancelled and awaited; sources are closed after that, so that
 -- none is closed while a task still runs it.
 --
 -- NB: a crew does not refer to its stage. One that is collected while suspended is closed by the
 -- loop, and its crew with it.
+-- @module agenda.itertools.crew
 
 local core = require "agenda.core"
 local gate = require "agenda.itertools.gate"

@@ -1,5 +1,6 @@
--- A gate: one waits at it, others tell it that something changed. No state but the waiter, so
+--- A gate: one waits at it, others tell it that something changed. No state but the waiter, so
 -- the one that waits looks for itself what changed, and a gate told of twice lost nothing.
+-- @module agenda.itertools.gate
 
 local core = require "agenda.core"
 

@@ -1,7 +1,8 @@
--- The stages that work in the task that iterates them.
+--- The stages that work in the task that iterates them.
 --
 -- All have the same shape: the source is owned by a to-be-closed variable, and a function
 -- `..._item` gets the values of an item and returns the control value for the next, or nil to end.
+-- @module agenda.itertools.sequential
 
 local core = require "agenda.core"
 local iterate = require "agenda.iterate"

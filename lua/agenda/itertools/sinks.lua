@@ -1,4 +1,5 @@
--- The sinks: they iterate a source to its end, in the task that calls them, and return.
+--- The sinks: they iterate a source to its end, in the task that calls them, and return.
+-- @module agenda.itertools.sinks
 
 local iterate = require "agenda.iterate"
 local concurrent = require "agenda.itertools.concurrent"

@@ -1,4 +1,5 @@
--- What the stages of `agenda.itertools` share: arguments, and owning what they iterate.
+--- What the stages of `agenda.itertools` share: arguments, and owning what they iterate.
+-- @module agenda.itertools.source
 
 local core = require "agenda.core"
 
@@ -65,6 +66,8 @@ end
 --- The options of a stage that runs a function.
 -- @tparam table|nil options
 -- @tparam table known the options that there are, by name: their types
+-- @tparam integer n which argument of the stage that is
+-- @tparam string name of the stage, for messages
 function source.check_options(options, known, n, name)
   if options == nil then return {} end
   if type(options) ~= "table" then
@@ -145,6 +148,7 @@ function source.owner(list)
 end
 
 --- Adds what `aiter` said closes an iterator.
+-- @tparam table self the list of sources
 -- @param closing nil or false if nothing does
 -- @param x the value that was iterated
 function source.add(self, closing, x)

@@ -1,8 +1,9 @@
--- `tee`: one source for several consumers.
+--- `tee`: one source for several consumers.
 --
 -- Items form a linked list, and each branch holds on to the node it is at, so what all branches
 -- have passed is collected. A node is filled in by a task of its own: a branch whose wait is
 -- cancelled takes nothing from the others.
+-- @module agenda.itertools.tee
 
 local core = require "agenda.core"
 local iterate = require "agenda.iterate"

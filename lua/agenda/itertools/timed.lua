@@ -1,4 +1,5 @@
--- `timeout` and `throttle`.
+--- `timeout` and `throttle`.
+-- @module agenda.itertools.timed
 
 local core = require "agenda.core"
 local iterate = require "agenda.iterate"
