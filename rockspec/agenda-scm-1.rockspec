@@ -83,6 +83,7 @@ build = {
       ["agenda.queue"] = "lua/agenda/queue.lua",
       ["agenda.run"] = "lua/agenda/run.lua",
       ["agenda.server"] = "lua/agenda/server.lua",
+      ["agenda.starttls"] = "lua/agenda/starttls.lua",
       ["agenda.sync"] = "lua/agenda/sync.lua",
       ["agenda.taskgroup"] = "lua/agenda/taskgroup.lua",
       ["agenda.testing"] = "lua/agenda/testing.lua",

@@ -206,6 +206,8 @@ void agenda_stream_close_descriptor(agenda_stream *stream)
   agenda_stream_await_output(stream, false);
   ev_io_stop(stream->loop->ev, &stream->reading);
   int fd = stream->fd;
+  if (stream->filter != NULL && fd >= 0)
+    agenda_stream_discard_input(stream);
   stream->fd = -1;
   if (fd >= 0)
     agenda_descriptor_close(fd);
@@ -221,6 +223,7 @@ void agenda_stream_release(lua_State *L, agenda_stream *stream)
   agenda_stream_close_descriptor(stream);
   agenda_loop_detach(stream->loop, &stream->watch);
   agenda_stream_drop_input(L, stream);
+  agenda_stream_release_filter(L, stream);
   stream->output = (agenda_stream_output){.first = 1};
   stream->loop = NULL;
   agenda_schedule_unanchor(L, schedule, stream->anchor);
@@ -254,7 +257,9 @@ static void start_closing(lua_State *L, agenda_stream *stream)
   wake_blocked(L, stream, index);
   ev_io_stop(stream->loop->ev, &stream->reading);
   agenda_stream_drop_input(L, stream);
-  if (stream->output.unsent == 0)
+  if (stream->filter != NULL && stream->write_error == 0)
+    agenda_stream_flush(L, stream, index);
+  else if (stream->output.unsent == 0)
     agenda_stream_finish(L, stream, index);
   lua_settop(L, index - 1);
 }
@@ -423,7 +428,14 @@ static bool end_is_there(const agenda_stream *stream)
 @raise RuntimeError when the stream is closed */
 static int l_at_eof(lua_State *L)
 {
-  const agenda_stream *stream = agenda_stream_check_open(L);
+  agenda_stream *stream = agenda_stream_check_open(L);
+  if (stream->filter != NULL) { /* it alone knows */
+    if (stream->input.start == stream->input.end && !stream->at_end && !stream->read_under_way &&
+        stream->read_error == 0)
+      agenda_stream_fill(L, stream);
+    lua_pushboolean(L, stream->input.start == stream->input.end && stream->at_end);
+    return 1;
+  }
   lua_pushboolean(L, stream->input.start == stream->input.end &&
                        (stream->at_end || (stream->readable && end_is_there(stream))));
   return 1;
@@ -460,6 +472,8 @@ void agenda_open_stream(lua_State *L)
   agenda_class_register(L, &agenda_stream_kind, metamethods, methods, NULL);
   agenda_class_push(L, &agenda_stream_kind);
   lua_getfield(L, -1, "__index");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, core, "_stream_methods"); /* for methods that are written in Lua */
   agenda_open_stream_read(L, core);
   agenda_open_stream_write(L);
   lua_settop(L, core);

@@ -22,6 +22,14 @@ typedef enum {
   AGENDA_MEDIUM_OTHER /* terminals; files and /dev/null, which are always ready */
 } agenda_stream_medium;
 
+/* In place of an errno: the filter failed, and knows why. */
+#define AGENDA_STREAM_BAD_FILTER (-1)
+
+/* In place of a number of results: more input is needed. */
+#define AGENDA_STREAM_WAIT (-1)
+
+struct agenda_filter;
+
 enum {
   AGENDA_STREAM_CHUNK = 64 * 1024,     /* at most so much is read at once */
   AGENDA_STREAM_HIGH_WATER = 64 * 1024,
@@ -79,6 +87,9 @@ struct agenda_stream {
   agenda_stream_shared *shared;
   agenda_stream_input input;
   agenda_stream_output output;
+  struct agenda_filter *filter; /* user value AGENDA_STREAM_FILTER, or NULL */
+  char *wire;               /* what came out of the filter and is not sent, or NULL */
+  uint32_t wire_size, wire_sent; /* counted in `output.unsent` */
   size_t limit;
   size_t wanted;            /* of the read under way: its n */
   int fd;                   /* -1 once closed, also by write_eof */
@@ -100,6 +111,7 @@ struct agenda_stream {
   bool ended;               /* write_eof was called */
   bool end_sent;            /* and what it does was done */
   bool error_told;          /* somebody got write_error */
+  bool handshaking;         /* the filter is not ready for data */
 };
 
 /* What Lua has. */
@@ -175,6 +187,12 @@ void agenda_stream_skip(lua_State *L, agenda_stream *stream, size_t size);
 /* Drops the input. */
 void agenda_stream_drop_input(lua_State *L, agenda_stream *stream);
 
+/* Makes room for some more; false if there is no memory. */
+bool agenda_stream_reserve(lua_State *L, agenda_stream *stream);
+
+/* One read of the descriptor into `buffer`: a count, 0 at the end, or -1 with errno set. */
+ssize_t agenda_stream_receive(agenda_stream *stream, char *buffer, size_t size);
+
 /* Reads once; false if it would block. The end and errors are noted. [may raise memory error] */
 bool agenda_stream_fill(lua_State *L, agenda_stream *stream);
 
@@ -189,6 +207,33 @@ void agenda_stream_drop_output(lua_State *L, agenda_stream *stream, int index);
 
 /* Raises the stream's write error; its handle is at `index`. */
 int agenda_stream_raise_write_error(lua_State *L, agenda_stream *stream, int index);
+
+/* ----- stream_filtered.c: for a stream with a filter */
+
+/* In place of agenda_stream_fill. */
+bool agenda_stream_fill_filtered(lua_State *L, agenda_stream *stream);
+
+/* Sends what can be sent now; false with errno set when it fails. The stream's userdata is at
+** `index`. [-0, +0, may raise] */
+bool agenda_stream_send_filtered(lua_State *L, agenda_stream *stream, int index);
+
+/* Begins to use the filter at index 2, with what was read so far; the handle is at index 1 and is
+** left alone there. [may raise] */
+void agenda_stream_set_filter(lua_State *L, agenda_stream *stream);
+
+/* One step of the handshake: true, or AGENDA_STREAM_WAIT. The handle is at index 1.
+** [-0, +1, may raise] */
+int agenda_stream_shake_hands(lua_State *L, agenda_stream *stream);
+
+/* Raises why the filter failed; the handle is at `index`. */
+int agenda_stream_raise_filter(lua_State *L, const agenda_stream *stream, int index);
+
+/* Reads and drops what has come, before the descriptor is closed. */
+void agenda_stream_discard_input(agenda_stream *stream);
+
+/* Drops what came out of the filter; the filter, too. [-0, +0] */
+void agenda_stream_drop_wire(lua_State *L, agenda_stream *stream);
+void agenda_stream_release_filter(lua_State *L, agenda_stream *stream);
 
 /* ----- the methods, into the table on the top */
 

@@ -78,8 +78,7 @@ static bool borrow(lua_State *L, agenda_stream *stream)
   return true;
 }
 
-/* Makes room for some more; false if there is no memory. */
-static bool reserve(lua_State *L, agenda_stream *stream)
+bool agenda_stream_reserve(lua_State *L, agenda_stream *stream)
 {
   agenda_stream_input *input = &stream->input;
   size_t length = length_of(input);
@@ -127,8 +126,7 @@ void agenda_stream_skip(lua_State *L, agenda_stream *stream, size_t size)
     agenda_stream_drop_input(L, stream);
 }
 
-/* One read of the descriptor into `buffer`: a count, 0 at the end, or -1 with errno set. */
-static ssize_t read_descriptor(agenda_stream *stream, char *buffer, size_t size)
+ssize_t agenda_stream_receive(agenda_stream *stream, char *buffer, size_t size)
 {
   ssize_t n;
   do
@@ -150,12 +148,14 @@ static void note_drained(agenda_stream *stream)
 bool agenda_stream_fill(lua_State *L, agenda_stream *stream)
 {
   agenda_stream_input *input = &stream->input;
+  if (AGENDA_UNLIKELY(stream->filter != NULL))
+    return agenda_stream_fill_filtered(L, stream);
   if (stream->drained && stream->drained_step == stream->loop->schedule->steps)
     return false;
-  if (AGENDA_UNLIKELY(!reserve(L, stream)))
+  if (AGENDA_UNLIKELY(!agenda_stream_reserve(L, stream)))
     luaL_error(L, "not enough memory");
   size_t room = input->size - input->end;
-  ssize_t n = read_descriptor(stream, input->data + input->end, room);
+  ssize_t n = agenda_stream_receive(stream, input->data + input->end, room);
   if (AGENDA_LIKELY(n > 0)) {
     input->end += (size_t)n;
     stream->drained = false;

@@ -65,6 +65,7 @@ void agenda_stream_drop_output(lua_State *L, agenda_stream *stream, int index)
 {
   lua_pushnil(L);
   lua_setiuservalue(L, index, AGENDA_STREAM_QUEUE);
+  agenda_stream_drop_wire(L, stream);
   stream->output = (agenda_stream_output){.first = 1};
 }
 
@@ -94,8 +95,7 @@ void agenda_stream_append(lua_State *L, agenda_stream *stream, int index, int fi
   output->unsent += size - sent;
 }
 
-/* The next strings of the queue, which is on the top; gives how many. */
-static int gather(lua_State *L, const agenda_stream_output *output, struct iovec *parts)
+int agenda_stream_gather(lua_State *L, const agenda_stream_output *output, struct iovec *parts)
 {
   int n = 0;
   for (lua_Integer i = output->first; i <= output->last && n < AGENDA_STREAM_PARTS; i++, n++) {
@@ -110,8 +110,7 @@ static int gather(lua_State *L, const agenda_stream_output *output, struct iovec
   return n;
 }
 
-/* `n` bytes of the queue on the top are sent. */
-static void consume(lua_State *L, agenda_stream_output *output, size_t n)
+void agenda_stream_consume(lua_State *L, agenda_stream_output *output, size_t n)
 {
   output->unsent -= n;
   n += output->sent;
@@ -136,12 +135,12 @@ static bool send_queue(lua_State *L, agenda_stream *stream, int index)
   bool good = true;
   lua_getiuservalue(L, index, AGENDA_STREAM_QUEUE);
   while (output->first <= output->last) {
-    ssize_t sent = agenda_stream_send(stream, parts, gather(L, output, parts));
+    ssize_t sent = agenda_stream_send(stream, parts, agenda_stream_gather(L, output, parts));
     if (sent < 0) {
       good = errno == EAGAIN;
       break;
     }
-    consume(L, output, (size_t)sent);
+    agenda_stream_consume(L, output, (size_t)sent);
   }
   lua_pop(L, 1);
   return good;
@@ -179,7 +178,7 @@ void agenda_stream_settle_output(lua_State *L, agenda_stream *stream, int index)
   else {
     agenda_stream_await_output(stream, false);
     agenda_stream_drop_output(L, stream, index);
-    if (stream->ended && !stream->end_sent)
+    if (stream->ended && !stream->end_sent && stream->filter == NULL)
       shut_down(stream);
   }
   if (stream->output.unsent <= AGENDA_STREAM_HIGH_WATER)
@@ -195,7 +194,9 @@ void agenda_stream_flush(lua_State *L, agenda_stream *stream, int index)
 {
   if (stream->status == AGENDA_STREAM_CLOSED)
     return;
-  if (!send_queue(L, stream, index))
+  bool good = stream->filter != NULL ? agenda_stream_send_filtered(L, stream, index)
+                                     : send_queue(L, stream, index);
+  if (!good)
     agenda_stream_fail_output(L, stream, index, errno);
   agenda_stream_settle_output(L, stream, index);
 }
@@ -203,6 +204,8 @@ void agenda_stream_flush(lua_State *L, agenda_stream *stream, int index)
 int agenda_stream_raise_write_error(lua_State *L, agenda_stream *stream, int index)
 {
   stream->error_told = true;
+  if (stream->write_error == AGENDA_STREAM_BAD_FILTER)
+    return agenda_stream_raise_filter(L, stream, index);
   return agenda_error_raise_os(L, stream->write_error, "write",
                                agenda_stream_push_name(L, index));
 }

@@ -19,6 +19,12 @@ ssize_t agenda_stream_send(agenda_stream *stream, struct iovec *parts, int n);
 void agenda_stream_append(lua_State *L, agenda_stream *stream, int index, int first, int n,
                           size_t sent);
 
+/* The next strings of the queue, which is on the top; gives how many. */
+int agenda_stream_gather(lua_State *L, const agenda_stream_output *output, struct iovec *parts);
+
+/* `n` bytes of the queue on the top are sent. */
+void agenda_stream_consume(lua_State *L, agenda_stream_output *output, size_t n);
+
 /* Sending has failed with `number`: nothing more can be sent. */
 void agenda_stream_fail_output(lua_State *L, agenda_stream *stream, int index, int number);
 

@@ -11,16 +11,19 @@
 #include "errors.h"
 #include "stream.h"
 
-typedef enum { READ_SOME, READ_ALL, READ_EXACTLY, READ_LINE, READ_UNTIL } read_verb;
+typedef enum { READ_SOME, READ_ALL, READ_EXACTLY, READ_LINE, READ_UNTIL, HANDSHAKE } read_verb;
 
-enum { WAIT = -1 };
+enum { WAIT = AGENDA_STREAM_WAIT };
 
-static const char *const verb_names[] = {"read", "read", "readexactly", "readline", "readuntil"};
+static const char *const verb_names[] = {"read", "read", "readexactly", "readline", "readuntil",
+                                         "starttls"};
 
 /* ----- one attempt --------------------------------------------------------------------- */
 
 static int raise_read_error(lua_State *L, const agenda_stream *stream)
 {
+  if (stream->read_error == AGENDA_STREAM_BAD_FILTER)
+    return agenda_stream_raise_filter(L, stream, 1);
   return agenda_error_raise_os(L, stream->read_error, "read", agenda_stream_push_name(L, 1));
 }
 
@@ -118,6 +121,10 @@ static int give_buffered(lua_State *L, agenda_stream *stream, read_verb verb)
         return give(L, stream, stream->wanted);
       break;
     case READ_ALL:
+      break;
+    case HANDSHAKE:
+      if (stream->read_error == 0)
+        return agenda_stream_shake_hands(L, stream);
       break;
     default:
       return give_until(L, stream, verb);
@@ -395,7 +402,31 @@ static int l_chunks(lua_State *L)
   return make_generator(L, 2);
 }
 
+/* Begins to use a filter: awaits its handshake and gives true. What it raises is for the stream's
+** end: it cannot be used any more. */
+static int l_start_filter(lua_State *L)
+{
+  agenda_stream *stream = check_readable(L, "starttls");
+  if (!stream->writable || stream->ended || stream->output.unsent > 0)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "%s: the stream cannot write now",
+                              agenda_stream_push_name(L, 1));
+  lua_settop(L, 2);
+  agenda_stream_set_filter(L, stream);
+  return begin(L, HANDSHAKE, 0);
+}
+
+/* The filter, or nil. */
+static int l_filter(lua_State *L)
+{
+  agenda_stream_check_open(L);
+  agenda_stream_push(L, 1);
+  lua_getiuservalue(L, -1, AGENDA_STREAM_FILTER);
+  return 1;
+}
+
 static const luaL_Reg methods[] = {
+  {"_filter", l_filter},
+  {"_start_filter", l_start_filter},
   {"read", l_read},
   {"readexactly", l_readexactly},
   {"readline", l_readline},

@@ -20,6 +20,9 @@ static agenda_stream *check_writable(lua_State *L)
   if (AGENDA_UNLIKELY(stream->ended))
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "%s: cannot write after write_eof",
                        agenda_stream_push_name(L, 1));
+  if (AGENDA_UNLIKELY(stream->handshaking))
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "%s: cannot write before the handshake is complete",
+                       agenda_stream_push_name(L, 1));
   return stream;
 }
 
@@ -86,7 +89,7 @@ static void send_or_queue(lua_State *L, agenda_stream *stream, size_t size)
   struct iovec parts[AGENDA_STREAM_PARTS];
   int n = lua_gettop(L) - 1, first = 2;
   size_t sent = 0;
-  if (stream->output.unsent == 0 && n <= AGENDA_STREAM_PARTS) {
+  if (stream->output.unsent == 0 && n <= AGENDA_STREAM_PARTS && stream->filter == NULL) {
     for (int i = 0; i < n; i++)
       parts[i].iov_base = (char *)lua_tolstring(L, 2 + i, &parts[i].iov_len);
     ssize_t done = agenda_stream_send(stream, parts, n);
@@ -218,7 +221,9 @@ static int l_write_eof(lua_State *L)
   check_writable(L);
   stream->ended = true;
   agenda_stream_push(L, 1);
-  if (stream->output.unsent == 0)
+  if (stream->filter != NULL)
+    agenda_stream_flush(L, stream, 2);
+  else if (stream->output.unsent == 0)
     agenda_stream_settle_output(L, stream, 2);
   return 0;
 }

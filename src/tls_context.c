@@ -248,6 +248,9 @@ static void set_up(SSL_CTX *ctx, int min_version)
   /* Sessions live in tickets, not in our memory; the id is needed where clients are verified. */
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1);
+  /* NB: a client of TLS 1.3 that only sends, and closes, would leave its tickets unread: then the
+  ** system resets the connection and drops what is on its way. */
+  SSL_CTX_set_num_tickets(ctx, 0);
 }
 
 int agenda_tls_context_new(lua_State *L)
@@ -315,5 +318,7 @@ void agenda_tls_context_register(lua_State *L)
   };
   luaL_newmetatable(L, AGENDA_TLS_CONTEXT);
   luaL_setfuncs(L, metamethods, 0);
+  lua_pushliteral(L, "tls_context"); /* for agenda.type */
+  lua_setfield(L, -2, "__agenda_type");
   lua_pop(L, 1);
 }

@@ -237,14 +237,15 @@ end
 
 -- ----- the public functions ------------------------------------------------------------------
 
-local function establish(host, port, opts, own_host, own_port)
+local function establish(host, port, opts, context, own_host, own_port)
   local targets = interleave(endpoint.resolve(host, port, {type = "stream"}))
   local own = own_port and endpoint.resolve_local(own_host, own_port, {type = "stream"}) or {}
   local socket, target =
     connect_first(targets, own, opts.nodelay ~= false, endpoint.text(host, port))
   local stream = stream_of(socket, opts, {target.addr, target.port})
-  if opts.tls then
-    endpoint.secure(stream, opts.tls, {server_name = opts.server_name or host})
+  if context then
+    endpoint.secure(stream, context, {server_name = opts.server_name or host},
+      endpoint.text(host, port))
   end
   return stream
 end
@@ -277,10 +278,11 @@ function connection.open_connection(host, port, opts)
   if opts.local_addr ~= nil then
     own_host, own_port = endpoint.check_pair(opts.local_addr, "field 'local_addr'", 2)
   end
-  return within(opts.timeout, establish, host, port, opts, own_host, own_port)
+  local context = endpoint.check_tls(opts)
+  return within(opts.timeout, establish, host, port, opts, context, own_host, own_port)
 end
 
-local function establish_unix(path, opts)
+local function establish_unix(path, opts, context)
   local socket = core.socket("unix", "stream")
   local ok, err = pcall(function()
     local future = socket:connect(path)
@@ -294,8 +296,8 @@ local function establish_unix(path, opts)
     error(err, 0)
   end
   local stream = stream_of(socket, opts, path)
-  if opts.tls then
-    endpoint.secure(stream, opts.tls, {server_name = opts.server_name})
+  if context then
+    endpoint.secure(stream, context, {server_name = opts.server_name}, path)
   end
   return stream
 end
@@ -310,7 +312,8 @@ end
 function connection.open_unix_connection(path, opts)
   endpoint.check_type(path, "string", 1, "open_unix_connection")
   opts = endpoint.check_options(opts, 2, "open_unix_connection")
-  return within(opts.timeout, establish_unix, path, opts)
+  local context = endpoint.check_tls(opts)
+  return within(opts.timeout, establish_unix, path, opts, context)
 end
 
 return connection

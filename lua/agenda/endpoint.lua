@@ -4,6 +4,7 @@
 -- @module agenda.endpoint
 
 local core = require "agenda.core"
+local starttls = require "agenda.starttls"
 
 local errors = core.errors
 
@@ -129,19 +130,36 @@ end
 
 -- ----- TLS -----------------------------------------------------------------------------------
 
+--- Checks the option `tls`.
+-- @tparam table opts
+-- @tparam[opt] boolean serving whether it has to be one for a server
+-- @treturn ?userdata a context, or nil
+-- @raise Lua's error for a wrong argument; ValueError for a server's without a certificate
+function endpoint.check_tls(opts, serving)
+  if not opts.tls then
+    return nil
+  end
+  local context = starttls.context(opts.tls, "field 'tls' of the options", 3)
+  if serving then
+    starttls.check_server(context)
+  end
+  return context
+end
+
 --- Begins TLS on a stream that was just connected or accepted; a failure discards it. Awaits.
 -- @tparam stream stream
--- @tparam boolean|userdata context true: a client's, with the defaults
+-- @tparam userdata context
 -- @tparam table opts of `starttls`
+-- @tparam string where the peer, for messages
 -- @treturn stream
 -- @raise TLSError; OSError; CancelledError
-function endpoint.secure(stream, context, opts)
-  if context == true then
-    context = require("agenda.tls").context {}
-  end
+function endpoint.secure(stream, context, opts, where)
   local ok, err = pcall(stream.starttls, stream, context, opts)
   if not ok then
     stream:abort()
+    if errors.TLSError:is(err) then
+      err.message = ("%s: %s"):format(where, err.message)
+    end
     error(err, 0)
   end
   return stream

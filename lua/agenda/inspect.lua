@@ -12,7 +12,8 @@ local inspect = {}
 -- "contextvar" and so on; nil for what is not agenda's
 function inspect.type(...)
   local found = core.type(...)
-  if found == nil and type((...)) == "table" then
+  local kind = type((...))
+  if found == nil and (kind == "table" or kind == "userdata") then
     local metatable = getmetatable((...))
     found = type(metatable) == "table" and rawget(metatable, "__agenda_type") or nil
   end

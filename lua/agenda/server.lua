@@ -19,6 +19,7 @@ local BACKLOG = 100          -- as in asyncio
 local BATCH = 64             -- connections that are accepted in a row
 local RETRY_DELAY = 0.1      -- seconds, when there is no descriptor to be had
 local HANDSHAKE_TIMEOUT = 60 -- seconds, as in asyncio
+local CLOSING_TIMEOUT = 1    -- for handshakes when the server is closed
 local PORT_ATTEMPTS = 16     -- at a port that is free for IPv4 and IPv6
 
 local Server = {}
@@ -58,8 +59,30 @@ local function report(self, message, stream, failure)
   }
 end
 
+local function begin_tls(self, stream)
+  local scope <close> = timeout.timeout(self._closed and CLOSING_TIMEOUT or HANDSHAKE_TIMEOUT)
+  self._handshakes[stream] = scope
+  endpoint.secure(stream, self._tls, {server_side = true}, "a client of " .. self._text)
+end
+
+-- Whether the stream speaks TLS now. NB: anybody can make a handshake fail; so this is reported in
+-- debug mode only.
 local function handshake(self, stream)
-  endpoint.secure(stream, self._tls, {server_side = true})
+  local ok, err = pcall(begin_tls, self, stream)
+  self._handshakes[stream] = nil
+  if ok then
+    return true
+  end
+  stream:abort()
+  if not errors.Error:is(err) then
+    error(err, 0)
+  end
+  if self._loop:get_debug() then
+    self._loop:call_exception_handler {
+      message = "a TLS handshake failed", exception = err, server = self, stream = stream,
+    }
+  end
+  return false
 end
 
 -- Whether a handler has failed because the server closed its stream.
@@ -81,15 +104,8 @@ end
 
 -- The task of a connection.
 local function serve(self, stream)
-  if self._tls then
-    local ok, err = pcall(timeout.with_timeout, HANDSHAKE_TIMEOUT, handshake, self, stream)
-    if not ok then
-      stream:abort()
-      if not errors.Error:is(err) then
-        error(err, 0)
-      end
-      return
-    end
+  if self._tls and not handshake(self, stream) then
+    return
   end
   local ok, failure = xpcall(self._handler, with_trace, stream)
   if ok then
@@ -253,6 +269,11 @@ function Server:close()
     socket:close()
   end
   self._sockets = {}
+  for _, scope in pairs(self._handshakes) do
+    if not scope:expired() then
+      scope:reschedule(math.min(scope:when(), self._loop:time() + CLOSING_TIMEOUT))
+    end
+  end
   if self._forever and not self._forever:done() then
     self._forever:set_result()
   end
@@ -452,12 +473,12 @@ local function check_handler(handler, call)
   end
 end
 
-local function new(handler, sockets, opts)
+local function new(handler, sockets, opts, context)
   local self = setmetatable({
     _loop = core.get_running_loop(), _handler = handler, _sockets = sockets, _streams = {},
     _dismissed = setmetatable({}, {__mode = "k"}), -- those that close_clients closed
     _count = 0, _max = opts.max_connections or math.huge, _limit = opts.limit,
-    _tls = opts.tls or nil, _closed = false, _listening = false, _starved = false,
+    _tls = context, _handshakes = {}, _closed = false, _listening = false, _starved = false,
   }, Server)
   self._waiters = {owner = self}
   self._on_done = make_on_done(self)
@@ -489,9 +510,10 @@ function server.start_server(handler, host, port, opts)
   end
   port = endpoint.check_port(port, "argument #3 to 'start_server'", 2)
   opts = endpoint.check_options(opts, 4, "start_server")
+  local context = endpoint.check_tls(opts, true)
   core.get_running_loop()
   local addresses = endpoint.resolve_local(host, port, {type = "stream"})
-  local self = new(handler, open_sockets(addresses, port, opts), opts)
+  local self = new(handler, open_sockets(addresses, port, opts), opts, context)
   listen(self)
   return self
 end
@@ -509,8 +531,9 @@ function server.start_unix_server(handler, path, opts)
   check_handler(handler, "start_unix_server")
   endpoint.check_type(path, "string", 2, "start_unix_server")
   opts = endpoint.check_options(opts, 3, "start_unix_server")
+  local context = endpoint.check_tls(opts, true)
   core.get_running_loop()
-  local self = new(handler, {open_unix_socket(path, opts)}, opts)
+  local self = new(handler, {open_unix_socket(path, opts)}, opts, context)
   self._path = path
   self._identity = core.socket_identity(path)
   listen(self)

@@ -16,6 +16,7 @@ describe("tls.context", function()
   it("needs no options", function()
     assert.matches("^<tls_context at 0x%x+>$", tostring(context()))
     assert.equal("agenda.tls_context", getmetatable(context{}).__name)
+    assert.equal("tls_context", agenda.type(context{}))
     assert.equal(agenda.tls, require "agenda.tls")
   end)
 

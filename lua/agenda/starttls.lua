@@ -1,0 +1,91 @@
+--- TLS on streams: what the option `tls` may be, the method `starttls`.
+--
+-- The module agenda.tls is loaded when somebody asks for TLS.
+-- @module agenda.starttls
+
+local core = require "agenda.core"
+
+local errors = core.errors
+
+local starttls = {}
+
+local default -- the context of `tls = true`
+
+local function is_context(value)
+  local metatable = type(value) == "userdata" and getmetatable(value)
+  return type(metatable) == "table" and metatable.__name == "agenda.tls_context"
+end
+
+--- The context that a caller gave.
+-- @tparam any value true, for the one that trusts whom the system trusts, or a context
+-- @tparam string what of the message: "field 'tls' of the options"
+-- @tparam integer level for the position of the error
+-- @treturn userdata
+-- @raise Lua's error for a wrong argument; ValueError for a context that cannot serve
+function starttls.context(value, what, level)
+  if value == true then
+    default = default or require("agenda.tls").context()
+    return default
+  elseif not is_context(value) then
+    error(("bad %s (true or a context of agenda.tls expected, got %s)")
+      :format(what, core.type(value) or type(value)), level + 1)
+  end
+  return value
+end
+
+--- Checks that a context can serve.
+-- @raise ValueError if it has no certificate
+function starttls.check_server(context)
+  require("agenda.tls")._filter(context, true):release()
+end
+
+local function check_options(opts)
+  if opts == nil then
+    return {}
+  elseif type(opts) ~= "table" then
+    error(("bad argument #2 to 'starttls' (table expected, got %s)")
+      :format(core.type(opts) or type(opts)), 3)
+  end
+  if opts.server_name ~= nil and type(opts.server_name) ~= "string" then
+    error(("bad field 'server_name' of the options (string expected, got %s)")
+      :format(core.type(opts.server_name) or type(opts.server_name)), 3)
+  end
+  return opts
+end
+
+--- Begins TLS on a stream that is open, and awaits the handshake. What was written before is sent
+-- before; what was read and not taken yet is the beginning of the peer's TLS. As in asyncio.
+-- @function stream:starttls
+-- @tparam boolean|userdata context true, or one of `agenda.tls.context`
+-- @tparam[opt] table opts `server_side` (false); `server_name`: what the server's certificate must
+-- be for
+-- @raise TLSError, OSError, CancelledError: the stream is closed then; ValueError without a
+-- `server_name` to verify, and for a server without a certificate; RuntimeError when the stream is
+-- closed, speaks TLS, or another task reads it
+function core._stream_methods.starttls(stream, context, opts)
+  context = starttls.context(context, "argument #1 to 'starttls'", 2)
+  opts = check_options(opts)
+  local filter = require("agenda.tls")._filter(context, opts.server_side, opts.server_name)
+  stream:drain()
+  if stream:_filter() then
+    error(errors.RuntimeError(("%s speaks TLS already"):format(tostring(stream))), 0)
+  end
+  local ok, err = pcall(stream._start_filter, stream, filter)
+  if not ok then
+    if not errors.RuntimeError:is(err) then
+      stream:abort()
+    end
+    error(err, 0)
+  end
+end
+
+--- What was agreed on. Does not await.
+-- @function stream:tlsinfo
+-- @treturn ?table `version` ("TLSv1.3"), `cipher`, `alpn` (or nil); nil without TLS
+-- @raise RuntimeError when the stream is closed
+function core._stream_methods.tlsinfo(stream)
+  local filter = stream:_filter()
+  return filter and filter:info() or nil
+end
+
+return starttls
