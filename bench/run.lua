@@ -15,7 +15,7 @@ package.path = "bench/?.lua;" .. package.path
 local RUNS = 5
 local BENCHMARKS = {
   "iterate", "class_shaped", "spawn", "switch", "asleep", "chain", "wake", "queue", "lock", "group",
-  "map", "timeout", "io_echo", "io_idle", "io_bulk", "io_lines",
+  "map", "timeout", "io_echo", "io_idle", "io_bulk", "io_lines", "subprocess",
 }
 local RESULTS = "bench/RESULTS.md"
 
