@@ -3,23 +3,12 @@ local agenda = require "agenda"
 local core = require "agenda.core"
 local expect = require "spec.support.expect"
 local loopkit = require "spec.support.loopkit"
+local processkit = require "spec.support.processkit"
 local script = require "spec.support.script"
-local lfs = require "lfs"
-local errors = agenda.errors
+local errors, exists, zombies = agenda.errors, processkit.exists, processkit.zombies
 
 local function shell(text)
   return agenda.subprocess{"sh", "-c", text}
-end
-
-local function exists(pid)
-  return lfs.attributes("/proc/" .. pid, "mode") ~= nil
-end
-
--- Children of this process that ended and that nobody has waited for.
-local function zombies()
-  local listing <close> = assert(io.popen("ps -o stat= --ppid $PPID"))
-  local _, count = listing:read("a"):gsub("%f[%w]Z", "")
-  return count
 end
 
 for _, road in ipairs {"pidfd", "SIGCHLD"} do
