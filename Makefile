@@ -114,6 +114,10 @@ test-nginx: ## agenda.portable in a real nginx with ngx_lua, unpacked below buil
 	@script/setup test
 	@script/test_nginx
 
+.PHONY: test-tarantool
+test-tarantool: ## agenda.portable in a real Tarantool, unpacked below build/ if it is not there
+	@script/test_tarantool
+
 .PHONY: demo
 demo: ## set up, build, follow a live log through a pipeline (examples/follow.lua)
 	@script/setup build

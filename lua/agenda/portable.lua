@@ -9,7 +9,10 @@ local KEY = "agenda.portable"
 -- Loaded anew in the same state, it is the same library: classes of errors keep their identity.
 local registry = debug and debug.getregistry and debug.getregistry() or {}
 if registry[KEY] then
-  return registry[KEY]
+  for name, room in pairs(registry[KEY]) do
+    package.loaded[name] = room
+  end
+  return registry[KEY][KEY]
 end
 
 local awaitable = require "agenda.portable.awaitable"
@@ -22,6 +25,7 @@ local host = require "agenda.portable.host"
 local iterate = require "agenda.portable.iterate"
 
 local portable = {
+  itertools = require "agenda.portable.itertools",
   _VERSION = "agenda scm",
   errors = faults.errors,
   traceback = faults.traceback,
@@ -41,7 +45,8 @@ local portable = {
 }
 
 for _, room in ipairs {
-  require "agenda.portable.inspect", require "agenda.portable.hooks".public,
+  (require "agenda.portable.inspect"), (require "agenda.portable.context"),
+  (require "agenda.portable.hooks".public),
 } do
   for name, value in pairs(room) do
     portable[name] = value
@@ -51,11 +56,18 @@ end
 --- What stages with tasks and time are to use of the host. In nginx and Tarantool they know it.
 -- @function set_host
 -- @tparam table calls `spawn(f, ...)` runs f as a task, `sleep(seconds)`, `now()` in seconds; an
--- absent field stays
+-- absent field stays. If there is `event()`, which makes an object with `wait([seconds])` and
+-- `tell()`, tasks wait for each other with it, else they look again and again
 function portable.set_host(calls)
   return host.set(calls)
 end
 
-registry[KEY] = portable
+local rooms = {[KEY] = portable}
+for name, room in pairs(package.loaded) do
+  if type(name) == "string" and name:find("^agenda%.portable%.") then
+    rooms[name] = room
+  end
+end
+registry[KEY] = rooms
 
 return portable

@@ -1,4 +1,5 @@
 local agenda = require "agenda"
+local expect = require "spec.support.expect"
 local loopkit = require "spec.support.loopkit"
 local errors, fails = agenda.errors, loopkit.fails
 
@@ -11,11 +12,11 @@ end
 local function noting(log, name)
   return agenda.asynccontextmanager(function(...)
     log[#log + 1] = name .. " in"
-    local _ <close> = loopkit.on_close(function()
+    local values = table.pack(...)
+    expect.ensure(function() agenda.yield(table.unpack(values, 1, values.n)) end, function()
       agenda.sleep(0)
       log[#log + 1] = name .. " out"
     end)
-    agenda.yield(...)
   end)
 end
 

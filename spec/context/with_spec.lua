@@ -191,7 +191,7 @@ describe("agenda.with", function()
     assert.same({ "exit" }, log)
   end)
 
-  it("exits when the coroutine is closed inside the block", function()
+  it("exits when the coroutine is closed inside the block #core", function()
     local exits = {}
     local co = coroutine.create(function() agenda.with(manager(exits), coroutine.yield) end)
     coroutine.resume(co)

@@ -213,7 +213,7 @@ describe("itertools.timeout", function()
     assert.same({ 1, 2 }, collect(itertools.timeout(10, (source(2, { turns = 1 })))))
   end)
 
-  in_run("raises TimeoutError with its cause and closes the source", function()
+  in_run("raises TimeoutError with its cause and closes the source #core", function()
     local closed = 0
     local x = agenda.asyncgen("slow", function()
       local _ <close> = loopkit.on_close(function() closed = closed + 1 end)

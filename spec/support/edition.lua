@@ -133,8 +133,14 @@ local function with_host(portable)
       due, ready = ready, {}
       for _, entry in ipairs(due) do step(entry.task, unpack(entry, 1, entry.n)) end
       if #ready == 0 and #timers > 0 and not task.results then
-        now = timers[1].at
-        enqueue(table.remove(timers, 1).task)
+        local timer = table.remove(timers, 1)
+        now = timer.at
+        if not timer.event then
+          enqueue(timer.task)
+        elseif timer.event.task == timer.task then
+          timer.event.task = nil
+          enqueue(timer.task)
+        end
       end
     end
     portable.set_asyncgen_finalizer(finalizer or false)
@@ -143,7 +149,35 @@ local function with_host(portable)
     return unpack(task.results, 2, task.results.n)
   end
 
-  portable.set_host {spawn = agenda.spawn, sleep = agenda.sleep, now = function() return now end}
+  -- What tasks wait at for each other.
+  local Event = {}
+  Event.__index = Event
+
+  function Event:tell()
+    self.told = true
+    local task = self.task
+    self.task = nil
+    if task then enqueue(task) end
+  end
+
+  function Event:wait(seconds)
+    if not self.told then
+      portable.suspend(function(task)
+        self.task = task
+        if not seconds then return end
+        table.insert(timers, {at = now + seconds, task = task, event = self})
+        table.sort(timers, function(a, b) return a.at < b.at end)
+      end)
+    end
+    self.told = false
+  end
+
+  portable.set_host {
+    spawn = agenda.spawn,
+    sleep = agenda.sleep,
+    now = function() return now end,
+    event = function() return setmetatable({told = false}, Event) end,
+  }
   return agenda
 end
 
@@ -154,7 +188,8 @@ local function without_close(text)
   local lines, i = {}, 1
   for line in (text .. "\n"):gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
   while i <= #lines do
-    local indent = lines[i]:match("^(%s*)it%(") or lines[i]:match("^(%s*)describe%(.*#close")
+    local indent = lines[i]:match("^(%s*)it%(") or lines[i]:match("^(%s*)in_run%(")
+      or lines[i]:match("^(%s*)describe%(.*#close")
     local last = i
     if indent and not lines[i]:find("end%)%s*$") then
       repeat last = last + 1 until lines[last]:find("^" .. indent .. "end%)")

@@ -371,7 +371,7 @@ function asyncgen.close(self)
   elseif in_flight(self) then
     if self._closer then return end
     return refuse_running()
-  elseif frame.why_not() then
+  elseif frame.cannot_await() then
     return close_without_waiting(self)
   else
     self._closer = true

@@ -4,7 +4,7 @@ local frame = require "agenda.portable.frame"
 local faults = require "agenda.portable.errors"
 
 local errors = faults.errors
-local raise_pending, why_not = frame.raise_pending, frame.why_not
+local raise_pending, cannot_await = frame.raise_pending, frame.cannot_await
 
 local awaitable = {}
 
@@ -58,7 +58,7 @@ function awaitable.await(x)
     me._awaiting = x
     return awaited(me, awaiter(x))
   elseif not me then
-    local why = why_not()
+    local why = cannot_await()
     if why then
       error(errors.RuntimeError("cannot await: " .. why), 0)
     end

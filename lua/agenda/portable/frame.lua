@@ -26,6 +26,7 @@
 
 local host = require "agenda.portable.host"
 local faults = require "agenda.portable.errors"
+local arm = require "agenda.portable.sentinel".arm
 
 local raw_create, raw_resume, raw_yield = host.create, host.resume, host.yield
 local raw_status, running, isyieldable = host.status, host.running, host.isyieldable
@@ -104,42 +105,6 @@ function frame.new(kind, metatable, name, fn, ...)
   }, metatable)
 end
 
--- ----- the collector ----------------------------------------------------------------------------
-
--- A body is collected when its sentinel is. That is made when the body was first suspended, so that
--- it is younger than what the body had opened by then, and finalized before.
-local arm
-
-local function on_collected(body, sentinel)
-  if body._sentinel ~= sentinel then return end
-  body._sentinel = false
-  if body._status == "waiting" and body._caller then
-    return arm(body) -- closed by the outermost body of its chain, which is collected with it
-  end
-  if body._status ~= "finished" then
-    body._kind.collected(body)
-  end
-end
-
-local newproxy = rawget(_G, "newproxy")
-if newproxy then
-  local function on_proxy(proxy)
-    return on_collected(getmetatable(proxy).body, proxy)
-  end
-  function arm(body)
-    local proxy = newproxy(true)
-    local metatable = getmetatable(proxy)
-    metatable.__gc, metatable.body = on_proxy, body
-    body._sentinel = proxy
-  end
-else
-  local Sentinel = {__gc = function(self) return on_collected(self.body, self) end}
-  function arm(body)
-    body._sentinel = setmetatable({body = body}, Sentinel)
-  end
-end
-frame.arm = arm
-
 -- NB: rawset, as the error may be nil, and what a body has not is not to be assigned.
 local function set_thrown(body, err)
   if lend then
@@ -154,7 +119,7 @@ local function clear_thrown(body)
   rawset(body, "_thrown", false)
 end
 
--- ----- ends -------------------------------------------------------------------------------------
+-- ----- ends ------------------------------------------------------------------------------------
 
 local function finish(body)
   body._status, body._co, body._thread = "finished", DEAD, false
@@ -378,7 +343,7 @@ local function call(body, mode)
   end
   return settled(body, raw_resume(body._thread, mode))
 end
-frame.call = call
+frame.call, frame.arm = call, arm
 
 --- The C stack was used up, and the resume has not happened: the body is deep after all.
 function frame.overflow(body, message)
@@ -472,6 +437,11 @@ function frame.why_not()
   end
   return "there is no coroutine to suspend here: nothing can wait in the main program or in a "
     .. "callback that Lua cannot yield from"
+end
+
+--- The same for an await of something that knows how to wait here.
+function frame.cannot_await()
+  return not host.waits_beneath and frame.why_not() or nil
 end
 
 -- What an error thrown in, or values sent, make of the yield.

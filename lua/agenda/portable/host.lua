@@ -34,6 +34,9 @@ if type(nginx) ~= "table" or type(nginx.timer) ~= "table" then
   nginx = nil
 end
 
+-- In Tarantool a wait switches fibers beneath Lua and needs no coroutine.
+host.waits_beneath = tarantool ~= nil
+
 -- The functions of LuaJIT's C interface that its library lacks, or ngx_lua has taken from it; a
 -- thread is passed as its address.
 local function c_functions()
@@ -106,7 +109,52 @@ end
 
 -- ----- what stages with tasks and time need ------------------------------------------------------
 
+-- `spawn`, `sleep`, `now`, and `event`: an object with `tell()` and `wait([seconds])`.
 local calls = {}
+
+-- Without better, one that waits looks again and again.
+local Polled = {}
+Polled.__index = Polled
+
+local SHORT, LONG = 0.001, 0.01
+
+function Polled:tell()
+  self.told = true
+end
+
+function Polled:wait(seconds)
+  local due, pause = seconds and calls.now() + seconds, 0
+  while not self.told do
+    local left = due and due - calls.now()
+    if left and left <= 0 then break end
+    calls.sleep(left and left < pause and left or pause)
+    pause = pause == 0 and SHORT or pause < LONG and pause * 2 or pause
+  end
+  self.told = false
+end
+
+local function polled_event()
+  return setmetatable({told = false}, Polled)
+end
+
+-- An event on something that counts or forgets what it is told; `wait` gets at most a minute.
+local function event_on(wait, tell)
+  local Event = {}
+  Event.__index = Event
+  function Event:tell()
+    self.told = true
+    tell(self.on)
+  end
+  function Event:wait(seconds)
+    if not self.told then
+      wait(self.on, math.min(seconds or 60, 60))
+    end
+    self.told = false
+  end
+  return Event
+end
+
+calls.event = polled_event
 if nginx then
   calls.spawn = nginx.thread.spawn
   calls.sleep = nginx.sleep
@@ -114,25 +162,46 @@ if nginx then
     nginx.update_time()
     return nginx.now()
   end
+  local with_semaphore, semaphore = pcall(require, "ngx.semaphore")
+  if with_semaphore then
+    local Event = event_on(semaphore.new and function(on, seconds)
+      return on:wait(seconds)
+    end, function(on)
+      if on:count() < 1 then on:post(1) end
+    end)
+    function calls.event()
+      return setmetatable({told = false, on = semaphore.new(0)}, Event)
+    end
+  end
 elseif tarantool then
   calls.spawn = tarantool.create
   calls.sleep = tarantool.sleep
   calls.now = tarantool.clock or tarantool.time
+  local Event = event_on(function(on, seconds) return on:wait(seconds) end,
+    function(on) return on:signal() end)
+  function calls.event()
+    return setmetatable({told = false, on = tarantool.cond()}, Event)
+  end
 end
 
--- @tparam table new functions `spawn`, `sleep`, `now`; an absent one stays
+local settable = {spawn = true, sleep = true, now = true, event = true}
+
+--- @tparam table new functions `spawn`, `sleep`, `now`, perhaps `event`; an absent one stays, but
+-- for `event`, which must fit them
 function host.set(new)
   if type(new) ~= "table" then
-    error(("bad argument #1 to 'set_host' (table expected, got %s)"):format(type(new)), 3)
+    error(("bad argument #1 to 'set_host' (table expected, got %s)")
+      :format(new == nil and "no value" or type(new)), 3)
   end
   for name, f in pairs(new) do
-    if name ~= "spawn" and name ~= "sleep" and name ~= "now" then
+    if not settable[name] then
       error(("bad argument #1 to 'set_host' (no such field '%s')"):format(tostring(name)), 3)
     elseif type(f) ~= "function" then
       error(("bad argument #1 to 'set_host' (field '%s': function expected, got %s)")
         :format(name, type(f)), 3)
     end
   end
+  calls.event = polled_event
   for name, f in pairs(new) do
     calls[name] = f
   end

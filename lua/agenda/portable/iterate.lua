@@ -16,8 +16,11 @@ local Generator, AsyncGenerator = generator.metatable, asyncgen.metatable
 
 local iterate = {}
 
+-- NB: the real metatable, as Lua itself looks: a `__metatable` field hides nothing.
+local metatable_of = debug and debug.getmetatable or getmetatable
+
 local function metamethod(value, name)
-  local metatable = getmetatable(value)
+  local metatable = metatable_of(value)
   return type(metatable) == "table" and rawget(metatable, name) or nil
 end
 iterate.metamethod = metamethod
@@ -135,8 +138,11 @@ end
 
 --- Closes what has `__close`; the error is its second argument, as at the end of a block.
 function iterate.close(closing, err)
-  if closing ~= nil and closing ~= false then
-    metamethod(closing, "__close")(closing, err)
+  local close = closing and metamethod(closing, "__close")
+  if close then
+    close(closing, err)
+  elseif io.type(closing) == "file" then
+    closing:close() -- of LuaJIT, which has no `__close`
   end
 end
 
