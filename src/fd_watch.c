@@ -42,14 +42,14 @@ static void on_ready(struct ev_loop *ev, ev_io *io, int revents)
   agenda_loop_happened(ev_userdata(ev), &AGENDA_LIST_OWNER(io, fd_watch, io)->watch);
 }
 
-static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   (void)loop;
   agenda_handle_queue(L, &AGENDA_LIST_OWNER(watch, fd_watch, watch)->handle);
 }
 
 /* Stops watching and lets go of the callback, which may be in the queue or run now. */
-static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   fd_watch *self = AGENDA_LIST_OWNER(watch, fd_watch, watch);
   ev_io_stop(loop->ev, &self->io);
@@ -76,7 +76,7 @@ int agenda_fd_check(lua_State *L, int index)
 /* loop, descriptor, function, arguments */
 static int add(lua_State *L, int direction, const char *name)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   int fd = agenda_fd_check(L, 2);
   agenda_handle_check_callback(L, 3);
   if (fd < 0 || fcntl(fd, F_GETFD) < 0) {
@@ -109,7 +109,7 @@ static int add(lua_State *L, int direction, const char *name)
 /* loop, descriptor */
 static int take_off(lua_State *L, int direction)
 {
-  agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   lua_Integer key = key_of(agenda_fd_check(L, 2), direction);
   lua_getiuservalue(L, 1, AGENDA_LOOP_WATCHERS);
   fd_watch *self = find(L, key);

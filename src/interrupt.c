@@ -21,7 +21,7 @@ enum { HOOKED_THREADS = 2 };
 
 static struct {
   agenda_watch watch;
-  agenda_loop *loop;    /* NULL while nobody catches */
+  agenda_event_loop *loop;    /* NULL while nobody catches */
   agenda_task *task;
   lua_State *runner;    /* where the loop runs */
   pthread_t thread;
@@ -107,7 +107,7 @@ static void on_interrupt(void)
 }
 
 /* In the loop's turn, outside of any task. */
-static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   (void)loop, (void)watch;
   int count = atomic_load(&catcher.count) - catcher.cancelled;
@@ -142,7 +142,7 @@ static void release(lua_State *L)
 }
 
 /* The loop closes first: a run that failed midway. */
-static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   (void)loop, (void)watch;
   release(L);
@@ -158,7 +158,7 @@ alone where it is ignored, or caught by the library already.
 @treturn boolean whether SIGINT is caught now */
 static int l_catch(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   agenda_task *task = agenda_object_check(L, 2, &agenda_task_kind);
   bool caught = agenda_signal_claim_interrupts(on_interrupt);
   lua_pushboolean(L, caught);
@@ -186,7 +186,7 @@ static int l_catch(lua_State *L)
 @treturn boolean whether there was an interrupt; false too when none were caught on this loop */
 static int l_release(lua_State *L)
 {
-  const agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  const agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   bool mine = catcher.loop == loop && loop->ev != NULL;
   if (mine)
     release(L);

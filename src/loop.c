@@ -15,14 +15,14 @@ const agenda_kind agenda_loop_kind = {.name = "event_loop", .metatable = "agenda
 
 static const double DEFAULT_SLOW_CALLBACK = 0.1; /* seconds, as in asyncio */
 
-static bool is_closed(const agenda_loop *loop)
+static bool is_closed(const agenda_event_loop *loop)
 {
   return loop->schedule == NULL || loop->schedule->closed;
 }
 
-agenda_loop *agenda_loop_check(lua_State *L, int index, bool open)
+agenda_event_loop *agenda_loop_check(lua_State *L, int index, bool open)
 {
-  agenda_loop *loop = agenda_object_check(L, index, &agenda_loop_kind);
+  agenda_event_loop *loop = agenda_object_check(L, index, &agenda_loop_kind);
   if (AGENDA_UNLIKELY(loop->schedule == NULL || (open && loop->schedule->closed)))
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Event loop is closed");
   return loop;
@@ -30,7 +30,7 @@ agenda_loop *agenda_loop_check(lua_State *L, int index, bool open)
 
 /* ----- sources of events --------------------------------------------------------------- */
 
-void agenda_loop_attach(agenda_loop *loop, agenda_watch *watch)
+void agenda_loop_attach(agenda_event_loop *loop, agenda_watch *watch)
 {
   /* NB: the wakeable ones stand at the front, where the turn looks for them. */
   agenda_list_append(watch->wakeable ? loop->watches.next : &loop->watches, &watch->link);
@@ -40,7 +40,7 @@ void agenda_loop_attach(agenda_loop *loop, agenda_watch *watch)
   loop->schedule->watching += !watch->silent;
 }
 
-void agenda_loop_detach(agenda_loop *loop, agenda_watch *watch)
+void agenda_loop_detach(agenda_event_loop *loop, agenda_watch *watch)
 {
   if (agenda_list_empty(&watch->link))
     return;
@@ -51,7 +51,7 @@ void agenda_loop_detach(agenda_loop *loop, agenda_watch *watch)
   loop->schedule->watching -= !watch->silent;
 }
 
-void agenda_loop_happened(agenda_loop *loop, agenda_watch *watch)
+void agenda_loop_happened(agenda_event_loop *loop, agenda_watch *watch)
 {
   if (agenda_list_empty(&watch->event))
     agenda_list_append(&loop->happened, &watch->event);
@@ -82,7 +82,7 @@ void agenda_loop_push(lua_State *L, const agenda_schedule *schedule)
   lua_remove(L, -2);
 }
 
-static void stop_libev(agenda_loop *loop)
+static void stop_libev(agenda_event_loop *loop)
 {
   if (loop->ev == NULL)
     return;
@@ -92,9 +92,9 @@ static void stop_libev(agenda_loop *loop)
 }
 
 /* Born closed: what can fail is acquired once the object is one that its __gc can release. */
-agenda_loop *agenda_loop_new(lua_State *L, agenda_state *state)
+agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state)
 {
-  agenda_loop *loop =
+  agenda_event_loop *loop =
     agenda_object_new(L, state, &agenda_loop_kind, sizeof *loop, AGENDA_LOOP_SLOTS);
   agenda_list_init(&loop->watches);
   agenda_list_init(&loop->happened);
@@ -182,7 +182,7 @@ static void abandon_all(lua_State *L, agenda_schedule *schedule)
 }
 
 /* Stops and lets go of everything; cannot fail. [-0, +0] */
-static void close_loop(lua_State *L, agenda_loop *loop)
+static void close_loop(lua_State *L, agenda_event_loop *loop)
 {
   while (!agenda_list_empty(&loop->watches)) {
     agenda_watch *watch = AGENDA_LIST_OWNER(loop->watches.next, agenda_watch, link);
@@ -228,7 +228,7 @@ is reported through the exception handler. Does nothing when it is closed. As in
 @raise RuntimeError while the loop runs */
 static int l_close(lua_State *L)
 {
-  agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   lua_settop(L, 1);
   if (loop->running)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Cannot close a running event loop");
@@ -258,7 +258,7 @@ static void close_bodies(lua_State *L, int list)
 /* NB: memory may be short here, and the loop has to be closed all the same. */
 static int l_gc(lua_State *L)
 {
-  agenda_loop *loop = lua_touserdata(L, 1);
+  agenda_event_loop *loop = lua_touserdata(L, 1);
   if (loop->schedule == NULL)
     return 0;
   bool open = !loop->schedule->closed, listed = false;
@@ -286,7 +286,7 @@ static int l_gc(lua_State *L)
 @treturn boolean */
 static int l_is_running(lua_State *L)
 {
-  const agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  const agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   lua_pushboolean(L, loop->running);
   return 1;
 }
@@ -306,7 +306,7 @@ As in asyncio.
 @tparam boolean on */
 static int l_set_debug(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, false);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, false);
   luaL_checkany(L, 2);
   loop->schedule->debug = lua_toboolean(L, 2);
   if (loop->running)
@@ -335,7 +335,7 @@ static bool is_slow_callback_duration(lua_State *L)
 ** callback slow. */
 static int l_index(lua_State *L)
 {
-  const agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  const agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   if (agenda_class_method(L))
     return 1;
   if (!is_slow_callback_duration(L))
@@ -347,7 +347,7 @@ static int l_index(lua_State *L)
 /* Assigns slow_callback_duration; nothing else can be. */
 static int l_newindex(lua_State *L)
 {
-  agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   if (!is_slow_callback_duration(L))
     return luaL_error(L, "an event loop has no assignable field '%s'", luaL_tolstring(L, 2, NULL));
   loop->slow = luaL_checknumber(L, 3);
@@ -357,7 +357,7 @@ static int l_newindex(lua_State *L)
 /* "<event_loop running at 0x...>" */
 static int l_tostring(lua_State *L)
 {
-  const agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  const agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   return agenda_push_description(L, &loop->object,
                                  loop->running ? "running" : is_closed(loop) ? "closed" : NULL);
 }

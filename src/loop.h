@@ -28,7 +28,10 @@ enum {
   AGENDA_LOOP_SLOTS = AGENDA_LOOP_EXTRA
 };
 
-typedef struct agenda_loop agenda_loop;
+typedef struct agenda_event_loop agenda_event_loop;
+#ifndef AGENDA_H /* where it is something else: what a host has of a loop */
+typedef struct agenda_event_loop agenda_loop;
+#endif
 
 /*
 ** A source of events (a descriptor, a signal ...). Its libev callback only calls
@@ -38,15 +41,15 @@ typedef struct agenda_loop agenda_loop;
 typedef struct agenda_watch {
   agenda_list link;  /* in the loop's list of watches */
   agenda_list event; /* in its list of what happened */
-  void (*happened)(lua_State *L, agenda_loop *loop, struct agenda_watch *watch);
+  void (*happened)(lua_State *L, agenda_event_loop *loop, struct agenda_watch *watch);
   /* The loop closes: stops watching and lets go; must not raise. */
-  void (*stop)(lua_State *L, agenda_loop *loop, struct agenda_watch *watch);
+  void (*stop)(lua_State *L, agenda_event_loop *loop, struct agenda_watch *watch);
   bool silent;   /* it is no reason to go on waiting: a deadlock is one in spite of it */
   bool polled;   /* libev has to be asked even when something is ready */
   bool wakeable; /* something happened to it when the loop was woken */
 } agenda_watch;
 
-struct agenda_loop {
+struct agenda_event_loop {
   agenda_object object;
   agenda_schedule *schedule;
   struct ev_loop *ev;        /* NULL once closed */
@@ -77,10 +80,10 @@ extern const agenda_kind agenda_loop_kind;
 /* ----- loop.c */
 
 /* A new loop. [-0, +1, may raise] */
-agenda_loop *agenda_loop_new(lua_State *L, agenda_state *state);
+agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state);
 
 /* The loop at `index`, or an argument error; with `open`, RuntimeError if it is closed. */
-agenda_loop *agenda_loop_check(lua_State *L, int index, bool open);
+agenda_event_loop *agenda_loop_check(lua_State *L, int index, bool open);
 
 /* Pushes the userdata of the loop that has this schedule, or nil if it is gone. [-0, +1] */
 void agenda_loop_push(lua_State *L, const agenda_schedule *schedule);
@@ -92,11 +95,11 @@ void agenda_loop_push_task_list(lua_State *L, const agenda_schedule *schedule);
 void agenda_loop_push_methods(lua_State *L);
 
 /* Attaches a source and takes it off again (idempotent); neither can fail. */
-void agenda_loop_attach(agenda_loop *loop, agenda_watch *watch);
-void agenda_loop_detach(agenda_loop *loop, agenda_watch *watch);
+void agenda_loop_attach(agenda_event_loop *loop, agenda_watch *watch);
+void agenda_loop_detach(agenda_event_loop *loop, agenda_watch *watch);
 
 /* From a libev callback: something happened to the source. */
-void agenda_loop_happened(agenda_loop *loop, agenda_watch *watch);
+void agenda_loop_happened(agenda_event_loop *loop, agenda_watch *watch);
 
 void agenda_open_loop(lua_State *L);
 
@@ -106,11 +109,11 @@ double agenda_loop_real_time(struct agenda_schedule *schedule);
 
 /* Opens and closes what wakes the loop: at a time, and from signal handlers and threads.
 ** False with errno set when it fails. */
-bool agenda_loop_open_wakers(agenda_loop *loop);
-void agenda_loop_close_wakers(agenda_loop *loop);
+bool agenda_loop_open_wakers(agenda_event_loop *loop);
+void agenda_loop_close_wakers(agenda_event_loop *loop);
 
 /* Sets the timer to a time of the real clock, or to none (infinity). */
-void agenda_loop_arm(agenda_loop *loop, double when);
+void agenda_loop_arm(agenda_event_loop *loop, double when);
 
 /* What schedule->now is with a virtual clock. */
 double agenda_loop_virtual_time(struct agenda_schedule *schedule);
@@ -137,8 +140,8 @@ void agenda_open_loop_run(lua_State *L);
 
 /* The same in debug mode, with a stop-watch. Tasks other than `main` (or NULL) that fail with
 ** nobody waiting are noted in a list at stack index `failed`, nil at first. [-0, +0, may raise] */
-void agenda_loop_run_timed(lua_State *L, agenda_loop *loop, const agenda_future *main, int failed,
-                           agenda_ready entry);
+void agenda_loop_run_timed(lua_State *L, agenda_event_loop *loop, const agenda_future *main,
+                           int failed, agenda_ready entry);
 
 /* Reports those in the list whose error nobody has asked for; leaves nil there. */
 void agenda_loop_report_failures(lua_State *L, int failed);
@@ -169,11 +172,11 @@ void agenda_open_loop_reports(lua_State *L);
 /* ----- loop_hooks.c */
 
 /* Saves the async generator hooks in force and installs the loop's; brings them back. */
-void agenda_loop_enter_hooks(lua_State *L, agenda_loop *loop, int index);
-void agenda_loop_leave_hooks(lua_State *L, agenda_loop *loop, int index);
+void agenda_loop_enter_hooks(lua_State *L, agenda_event_loop *loop, int index);
+void agenda_loop_leave_hooks(lua_State *L, agenda_event_loop *loop, int index);
 
 /* Prepares a new loop for that. */
-void agenda_loop_init_hooks(agenda_loop *loop);
+void agenda_loop_init_hooks(agenda_event_loop *loop);
 
 void agenda_open_loop_hooks(lua_State *L);
 

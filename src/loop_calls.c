@@ -15,7 +15,7 @@ any task and cannot wait; an error in it goes to the exception handler. As in as
 @raise RuntimeError when the loop is closed */
 static int l_call_soon(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   agenda_handle_check_callback(L, 2);
   agenda_handle_call_soon(L, loop->schedule, lua_gettop(L) - 2);
   return 1;
@@ -38,7 +38,7 @@ As in asyncio.
 @raise RuntimeError when the loop is closed */
 static int l_call_later(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   double delay = check_time(L, 2);
   agenda_handle_check_callback(L, 3);
   double when = loop->schedule->now(loop->schedule) + delay;
@@ -55,7 +55,7 @@ static int l_call_later(lua_State *L)
 @raise RuntimeError when the loop is closed */
 static int l_call_at(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   double when = check_time(L, 2);
   agenda_handle_check_callback(L, 3);
   agenda_handle_call_at(L, loop->schedule, when, lua_gettop(L) - 3);
@@ -67,7 +67,7 @@ static int l_call_at(lua_State *L)
 @treturn number seconds since an unspecified moment */
 static int l_time(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, false);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, false);
   lua_pushnumber(L, loop->schedule->now(loop->schedule));
   return 1;
 }
@@ -78,7 +78,7 @@ static int l_time(lua_State *L)
 @raise RuntimeError when the loop is closed */
 static int l_create_future(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   agenda_future_new(L, loop->object.state, loop->schedule);
   return 1;
 }
@@ -91,7 +91,7 @@ static int l_create_future(lua_State *L)
 @raise TypeError when f is neither; RuntimeError when the loop is closed */
 static int l_create_task(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   if (lua_gettop(L) < 2)
     lua_settop(L, 2);
   agenda_task_new(L, loop->object.state, loop->schedule, lua_gettop(L) - 2);

@@ -58,7 +58,7 @@ void agenda_loop_wake(atomic_bool *woken, int wake_fd)
   errno = saved;
 }
 
-static bool open_wake(agenda_loop *loop)
+static bool open_wake(agenda_event_loop *loop)
 {
 #ifdef __linux__
   loop->wake_fd = loop->wake_end = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -83,14 +83,14 @@ static bool open_wake(agenda_loop *loop)
 
 static void on_timer_fd(struct ev_loop *ev, ev_io *io, int revents)
 {
-  agenda_loop *loop = ev_userdata(ev);
+  agenda_event_loop *loop = ev_userdata(ev);
   (void)revents;
   drain(io->fd);
   loop->rang = loop->armed;
   loop->armed = INFINITY;
 }
 
-static bool open_timer(agenda_loop *loop)
+static bool open_timer(agenda_event_loop *loop)
 {
   loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
   if (loop->timer_fd < 0)
@@ -101,7 +101,7 @@ static bool open_timer(agenda_loop *loop)
 }
 
 /* A time before the clock's beginning is one nanosecond after it: zero would disarm. */
-static void set_timer(agenda_loop *loop, double when)
+static void set_timer(agenda_event_loop *loop, double when)
 {
   enum { NANOSECONDS = 1000000000 };
   const double longest = 1e9; /* some thirty years; the turn looks at the clock again */
@@ -126,18 +126,18 @@ static void set_timer(agenda_loop *loop, double when)
 static void on_timer(struct ev_loop *ev, struct ev_timer *timer, int revents)
 {
   (void)timer, (void)revents;
-  agenda_loop *loop = ev_userdata(ev);
+  agenda_event_loop *loop = ev_userdata(ev);
   loop->rang = loop->armed;
   loop->armed = INFINITY;
 }
 
-static bool open_timer(agenda_loop *loop)
+static bool open_timer(agenda_event_loop *loop)
 {
   ev_timer_init(&loop->timer, on_timer, 0, 0);
   return true;
 }
 
-static void set_timer(agenda_loop *loop, double when)
+static void set_timer(agenda_event_loop *loop, double when)
 {
   ev_timer_stop(loop->ev, &loop->timer);
   if (when == INFINITY)
@@ -154,7 +154,7 @@ static void set_timer(agenda_loop *loop, double when)
 ** A poll that the timer ends costs some microseconds. Where so many deadlines wait that they come
 ** in crowds, those within half a millisecond of the last one are taken together.
 */
-void agenda_loop_arm(agenda_loop *loop, double when)
+void agenda_loop_arm(agenda_event_loop *loop, double when)
 {
   enum { CROWD = 256 };
   static const double SPACING = 5e-4;
@@ -168,7 +168,7 @@ void agenda_loop_arm(agenda_loop *loop, double when)
 
 /* ----- opening and closing ------------------------------------------------------------- */
 
-bool agenda_loop_open_wakers(agenda_loop *loop)
+bool agenda_loop_open_wakers(agenda_event_loop *loop)
 {
   loop->armed = INFINITY;
   loop->rang = -INFINITY;
@@ -179,7 +179,7 @@ bool agenda_loop_open_wakers(agenda_loop *loop)
   return open_timer(loop);
 }
 
-void agenda_loop_close_wakers(agenda_loop *loop)
+void agenda_loop_close_wakers(agenda_event_loop *loop)
 {
   if (loop->timer_fd >= 0) {
     ev_io_stop(loop->ev, &loop->timer_io);

@@ -54,8 +54,8 @@ void agenda_loop_report_failures(lua_State *L, int failed)
 }
 
 /* NB: the text is made before, while it can name the callback. */
-void agenda_loop_run_timed(lua_State *L, agenda_loop *loop, const agenda_future *main, int failed,
-                           agenda_ready entry)
+void agenda_loop_run_timed(lua_State *L, agenda_event_loop *loop, const agenda_future *main,
+                           int failed, agenda_ready entry)
 {
   agenda_task *task = entry.kind == AGENDA_ITEM_TASK ? entry.item : NULL;
   int top = lua_gettop(L);

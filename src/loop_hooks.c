@@ -17,7 +17,7 @@ static bool start_cleanup(lua_State *L, agenda_host *host, int index)
   return agenda_task_close_generator(L, AGENDA_LIST_OWNER(host, agenda_schedule, host), index);
 }
 
-void agenda_loop_init_hooks(agenda_loop *loop)
+void agenda_loop_init_hooks(agenda_event_loop *loop)
 {
   loop->schedule->host.close = start_cleanup;
 }
@@ -46,7 +46,7 @@ static int l_firstiter(lua_State *L)
 /* Starts the generator's cleanup. */
 static int l_finalizer(lua_State *L)
 {
-  agenda_loop *loop = lua_touserdata(L, lua_upvalueindex(2));
+  agenda_event_loop *loop = lua_touserdata(L, lua_upvalueindex(2));
   agenda_object_check(L, 1, &agenda_asyncgen_kind);
   if (!start_cleanup(L, &loop->schedule->host, 1))
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Event loop is closed");
@@ -66,7 +66,7 @@ static void push_hook(lua_State *L, int index, int slot, lua_CFunction function)
   lua_setiuservalue(L, index, slot);
 }
 
-void agenda_loop_enter_hooks(lua_State *L, agenda_loop *loop, int index)
+void agenda_loop_enter_hooks(lua_State *L, agenda_event_loop *loop, int index)
 {
   push_hook(L, index, AGENDA_LOOP_FIRSTITER, l_firstiter);
   push_hook(L, index, AGENDA_LOOP_FINALIZER, l_finalizer);
@@ -75,7 +75,7 @@ void agenda_loop_enter_hooks(lua_State *L, agenda_loop *loop, int index)
   lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
 }
 
-void agenda_loop_leave_hooks(lua_State *L, agenda_loop *loop, int index)
+void agenda_loop_leave_hooks(lua_State *L, agenda_event_loop *loop, int index)
 {
   lua_getiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
   lua_getiuservalue(L, index, AGENDA_LOOP_EARLIER_FINALIZER);
@@ -96,7 +96,7 @@ void agenda_loop_leave_hooks(lua_State *L, agenda_loop *loop, int index)
 @raise RuntimeError when the loop is closed */
 static int l_loop_generators(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   lua_settop(L, 1);
   agenda_host_push_list(L, &loop->schedule->host);
   lua_Integer n = (lua_Integer)lua_rawlen(L, 2);

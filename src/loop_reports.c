@@ -159,7 +159,7 @@ void agenda_loop_report_stopped(lua_State *L, agenda_schedule *schedule)
 */
 void agenda_loop_report(lua_State *L, agenda_state *state)
 {
-  agenda_loop *loop = state->loop;
+  agenda_event_loop *loop = state->loop;
   luaL_checkstack(L, LUA_MINSTACK, "exception handler");
   agenda_slot_push_slow(L, AGENDA_SLOT_LOOP);
   lua_insert(L, -2);

@@ -19,7 +19,7 @@
 typedef enum { RUN_FOREVER, RUN_UNTIL, RUN_ONCE } run_mode;
 
 typedef struct run {
-  agenda_loop *loop;
+  agenda_event_loop *loop;
   agenda_future *main; /* of RUN_UNTIL */
   double limit;        /* of RUN_ONCE: not to wait longer than this time of the real clock */
   run_mode mode;
@@ -30,19 +30,19 @@ enum { RUN_ARGUMENT = 1, RUN_LOOP, RUN_FAILED }; /* stack of the protected funct
 
 /* ----- waiting ------------------------------------------------------------------------- */
 
-static bool anything_new(const agenda_loop *loop)
+static bool anything_new(const agenda_event_loop *loop)
 {
   return loop->schedule->ready.count > 0 || !agenda_list_empty(&loop->happened) ||
          atomic_load_explicit(&loop->woken, memory_order_acquire);
 }
 
-static double next_deadline(const agenda_loop *loop)
+static double next_deadline(const agenda_event_loop *loop)
 {
   const agenda_deadline *first = agenda_deadline_heap_first(&loop->schedule->deadlines);
   return first == NULL ? INFINITY : agenda_deadline_heap_when(&loop->schedule->deadlines, first);
 }
 
-static bool nothing_to_wait_for(const agenda_loop *loop)
+static bool nothing_to_wait_for(const agenda_event_loop *loop)
 {
   return loop->schedule->watching == 0 && next_deadline(loop) == INFINITY;
 }
@@ -69,7 +69,7 @@ static void let_hook_fire(lua_State *L)
 ** happen any more. */
 static bool block(lua_State *L, const run *r)
 {
-  agenda_loop *loop = r->loop;
+  agenda_event_loop *loop = r->loop;
   agenda_ready_queue_trim(L, &loop->schedule->ready);
   for (;;) {
     double next = next_deadline(loop);
@@ -96,7 +96,7 @@ static bool block(lua_State *L, const run *r)
 ** finalizer starts; so that is looked at before anything is called a deadlock. The tasks stay: they
 ** are to be cancelled, which is kinder to their cleanup.
 */
-static bool collect_and_look(lua_State *L, const agenda_loop *loop)
+static bool collect_and_look(lua_State *L, const agenda_event_loop *loop)
 {
   bool found = false;
   agenda_loop_push_task_list(L, loop->schedule);
@@ -111,7 +111,7 @@ static bool collect_and_look(lua_State *L, const agenda_loop *loop)
 /* False for a deadlock. */
 static bool poll_events(lua_State *L, const run *r)
 {
-  agenda_loop *loop = r->loop;
+  agenda_event_loop *loop = r->loop;
   if (loop->polled > 0)
     ev_run(loop->ev, EVRUN_NOWAIT);
   if (anything_new(loop) || loop->stopping || r->limit == -INFINITY)
@@ -122,7 +122,7 @@ static bool poll_events(lua_State *L, const run *r)
 /* ----- one turn ------------------------------------------------------------------------ */
 
 /* What happened goes to the ready queue. */
-static void take_events(lua_State *L, agenda_loop *loop)
+static void take_events(lua_State *L, agenda_event_loop *loop)
 {
   if (AGENDA_UNLIKELY(atomic_load_explicit(&loop->woken, memory_order_relaxed))) {
     atomic_store(&loop->woken, false);
@@ -159,7 +159,7 @@ static void take_deadlines(lua_State *L, agenda_schedule *schedule)
   }
 }
 
-static void raise_interrupt(lua_State *L, agenda_loop *loop)
+static void raise_interrupt(lua_State *L, agenda_event_loop *loop)
 {
   loop->interrupted = false;
   lua_getiuservalue(L, RUN_LOOP, AGENDA_LOOP_INTERRUPT);
@@ -170,7 +170,7 @@ static void raise_interrupt(lua_State *L, agenda_loop *loop)
 
 static void run_ready(lua_State *L, const run *r)
 {
-  agenda_loop *loop = r->loop;
+  agenda_event_loop *loop = r->loop;
   agenda_schedule *schedule = loop->schedule;
   for (size_t n = schedule->ready.count; n > 0; n--) {
     agenda_ready entry = agenda_ready_queue_pop(&schedule->ready);
@@ -236,7 +236,7 @@ static int l_run(lua_State *L)
   return 0;
 }
 
-static void check_not_running(lua_State *L, const agenda_loop *loop)
+static void check_not_running(lua_State *L, const agenda_event_loop *loop)
 {
   if (loop->running)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "This event loop is already running");
@@ -249,7 +249,7 @@ static void check_not_running(lua_State *L, const agenda_loop *loop)
 ** Makes the loop at index 1 the running one. NB: the frame that called run, if it is one of ours,
 ** is not what runs in the callbacks, even though they share its coroutine.
 */
-static void enter(lua_State *L, agenda_loop *loop)
+static void enter(lua_State *L, agenda_event_loop *loop)
 {
   agenda_state *state = loop->object.state;
   agenda_loop_enter_hooks(L, loop, 1);
@@ -267,7 +267,7 @@ static void enter(lua_State *L, agenda_loop *loop)
   state->report = agenda_loop_report;
 }
 
-static void leave(lua_State *L, agenda_loop *loop)
+static void leave(lua_State *L, agenda_event_loop *loop)
 {
   agenda_state *state = loop->object.state;
   state->report = NULL;
@@ -306,7 +306,7 @@ As in asyncio.
 callback or a task raised */
 static int l_run_forever(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   lua_settop(L, 1);
   check_not_running(L, loop);
   run r = {.loop = loop, .limit = INFINITY, .mode = RUN_FOREVER};
@@ -315,7 +315,7 @@ static int l_run_forever(lua_State *L)
 }
 
 /* Replaces what is at index 2 by a future of the loop: itself, or a task that awaits it. */
-static agenda_future *check_main(lua_State *L, agenda_loop *loop)
+static agenda_future *check_main(lua_State *L, agenda_event_loop *loop)
 {
   agenda_future *future = agenda_object_test(L, 2, &agenda_future_kind);
   if (future == NULL)
@@ -335,7 +335,7 @@ can end it ("deadlock", with the tasks that wait), when the loop is closed, when
 runs; KeyboardInterrupt that a callback or another task raised */
 static int l_run_until_complete(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   lua_settop(L, 2);
   check_not_running(L, loop);
   run r = {.loop = loop, .limit = INFINITY, .mode = RUN_UNTIL};
@@ -361,7 +361,7 @@ for the next event; with nothing to wait for it returns
 callback or a task raised */
 static int l_run_once(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   double limit = INFINITY;
   if (!lua_isnoneornil(L, 2)) {
     double timeout = luaL_checknumber(L, 2);
@@ -380,7 +380,7 @@ turn. As in asyncio.
 @function loop:stop */
 static int l_stop(lua_State *L)
 {
-  agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   loop->stopping = true;
   return 0;
 }

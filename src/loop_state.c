@@ -65,7 +65,7 @@ jumps to the next deadline.
 @tparam[opt=0] number start its first time in seconds */
 static int l_use_virtual_clock(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   loop->schedule->virtual_now = luaL_optnumber(L, 2, 0);
   loop->schedule->now = agenda_loop_virtual_time;
   loop->virtual_clock = true;

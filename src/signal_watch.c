@@ -50,7 +50,7 @@ int agenda_signal_check(lua_State *L, int index)
 
 /* NB: a signal is cleared once its handle is in the queue, which may fail for want of memory;
 ** then the source is asked again in the next turn. */
-static void source_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void source_happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   signal_source *source = AGENDA_LIST_OWNER(watch, signal_source, watch);
   for (int number = 1; number < NSIG; number++) {
@@ -65,7 +65,7 @@ static void source_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch
   }
 }
 
-static void release_source(agenda_loop *loop, signal_source *source)
+static void release_source(agenda_event_loop *loop, signal_source *source)
 {
   agenda_loop_detach(loop, &source->watch);
   agenda_signal_slot_release(source->slot);
@@ -73,7 +73,7 @@ static void release_source(agenda_loop *loop, signal_source *source)
 }
 
 /* The loop closes: the watchers go first, the last of them takes the source with it. */
-static void source_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void source_stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   signal_source *source = AGENDA_LIST_OWNER(watch, signal_source, watch);
   for (int number = 1; number < NSIG; number++) {
@@ -84,7 +84,7 @@ static void source_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 }
 
 /* The source of the loop, whose table of watchers is on the top; made and attached as needed. */
-static signal_source *open_source(lua_State *L, agenda_loop *loop)
+static signal_source *open_source(lua_State *L, agenda_event_loop *loop)
 {
   lua_getfield(L, -1, SOURCE_KEY);
   signal_source *source = lua_touserdata(L, -1);
@@ -108,7 +108,7 @@ static signal_source *open_source(lua_State *L, agenda_loop *loop)
 
 /* ----- watchers ------------------------------------------------------------------------ */
 
-static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   signal_watch *self = AGENDA_LIST_OWNER(watch, signal_watch, watch);
   signal_source *source = self->source;
@@ -123,13 +123,14 @@ static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 }
 
 /* NB: never called: what happens, happens to the source. */
-static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   (void)L, (void)loop, (void)watch;
 }
 
 /* The new watcher takes the place of an earlier one without letting the signal go in between. */
-static void replace(lua_State *L, agenda_loop *loop, signal_source *source, signal_watch *self)
+static void replace(lua_State *L, agenda_event_loop *loop, signal_source *source,
+                    signal_watch *self)
 {
   signal_watch *earlier = source->watches[self->number];
   source->watches[self->number] = self;
@@ -143,7 +144,7 @@ static void replace(lua_State *L, agenda_loop *loop, signal_source *source, sign
 /* loop, signal, function, arguments */
 static int add(lua_State *L, bool silent)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   int number = agenda_signal_check(L, 2);
   agenda_handle_check_callback(L, 3);
   int n = lua_gettop(L) - 3;
@@ -210,7 +211,7 @@ As in asyncio.
 @raise ValueError for an unknown signal, and for SIGKILL and SIGSTOP */
 static int l_remove_signal_handler(lua_State *L)
 {
-  agenda_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
   int number = agenda_signal_check(L, 2);
   lua_getiuservalue(L, 1, AGENDA_LOOP_WATCHERS);
   lua_getfield(L, -1, SOURCE_KEY);

@@ -15,7 +15,7 @@
 
 struct agenda_frame;
 struct agenda_runner;
-struct agenda_loop;
+struct agenda_event_loop;
 struct agenda_schedule;
 
 /* A class of userdata. Objects point at their kind, which makes the check of an
@@ -59,7 +59,7 @@ typedef struct agenda_state {
   int nesting;                    /* nested lua_resume calls of ours */
   bool propagating;               /* the next error raised is one on its way out */
   bool debug;                     /* AGENDA_DEBUG=1, or a loop in debug mode */
-  struct agenda_loop *loop;       /* the running loop, or NULL */
+  struct agenda_event_loop *loop;       /* the running loop, or NULL */
   struct agenda_schedule *schedule; /* the running loop's, or NULL */
   struct agenda_host *host;       /* what adopts async generators, or NULL; see hooks.h */
   /* Reports a context table; set by the running loop. [-1, +0] */
