@@ -28,7 +28,7 @@ static agenda_future *check_future(lua_State *L)
   return agenda_object_check(L, 1, &agenda_future_kind);
 }
 
-agenda_future *agenda_future_new(lua_State *L, agenda_state *state, agenda_schedule *schedule)
+agenda_future *agenda_future_create(lua_State *L, agenda_state *state, agenda_schedule *schedule)
 {
   agenda_future *future =
     agenda_object_new(L, state, &agenda_future_kind, sizeof *future, AGENDA_FUTURE_SLOTS);
@@ -208,7 +208,7 @@ static void finish(lua_State *L, int index, agenda_future_status status)
 
 /* ----- being done ---------------------------------------------------------------------- */
 
-bool agenda_future_resolve(lua_State *L, int index, int n)
+bool agenda_future_finish(lua_State *L, int index, int n)
 {
   agenda_future *future = lua_touserdata(L, index);
   if (future->status != AGENDA_FUTURE_PENDING) {
@@ -229,7 +229,7 @@ bool agenda_future_resolve(lua_State *L, int index, int n)
   return true;
 }
 
-bool agenda_future_reject(lua_State *L, int index)
+bool agenda_future_fail(lua_State *L, int index)
 {
   agenda_future *future = lua_touserdata(L, index);
   if (future->status != AGENDA_FUTURE_PENDING) {
@@ -450,7 +450,7 @@ static int l_set_result(lua_State *L)
                               "Task does not support set_result operation");
   if (future->status != AGENDA_FUTURE_PENDING)
     return raise_not_pending(L);
-  agenda_future_resolve(L, 1, lua_gettop(L) - 1);
+  agenda_future_finish(L, 1, lua_gettop(L) - 1);
   return 0;
 }
 
@@ -477,7 +477,7 @@ static int l_set_exception(lua_State *L)
     agenda_error_push(L, AGENDA_RUNTIME_ERROR, "nil error");
     lua_replace(L, 2);
   }
-  agenda_future_reject(L, 1);
+  agenda_future_fail(L, 1);
   return 0;
 }
 
@@ -688,7 +688,7 @@ static int l_gc(lua_State *L)
 static int l_future(lua_State *L)
 {
   agenda_state *state = agenda_state_here(L);
-  agenda_future_new(L, state, NULL);
+  agenda_future_create(L, state, NULL);
   return 1;
 }
 

@@ -44,15 +44,22 @@ typedef struct agenda_future {
 
 extern const agenda_kind agenda_future_kind;
 
+/* The public header has functions of the names that these had. */
+#ifndef AGENDA_H
+#define agenda_future_new     agenda_future_create
+#define agenda_future_resolve agenda_future_finish
+#define agenda_future_reject  agenda_future_fail
+#endif
+
 /* A new pending future, tied to `schedule` or (NULL) to none yet. [-0, +1, may raise] */
-agenda_future *agenda_future_new(lua_State *L, agenda_state *state, agenda_schedule *schedule);
+agenda_future *agenda_future_create(lua_State *L, agenda_state *state, agenda_schedule *schedule);
 
 /* Finishes a pending future, which is at `index`, with the `n` values on the top, or the error on
 ** the top (a CancelledError does not cancel), or by cancelling it (with the message on the top,
 ** nil for none), and schedules who waits. False if it was done already.
 ** [-n, +0] / [-1, +0] / [-1, +0, may raise] */
-bool agenda_future_resolve(lua_State *L, int index, int n);
-bool agenda_future_reject(lua_State *L, int index);
+bool agenda_future_finish(lua_State *L, int index, int n);
+bool agenda_future_fail(lua_State *L, int index);
 bool agenda_future_cancel_now(lua_State *L, int index);
 
 /* Makes the future at `index`, which is its owner's alone, pending again; false if it is pending

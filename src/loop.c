@@ -32,6 +32,7 @@ agenda_event_loop *agenda_loop_check(lua_State *L, int index, bool open)
 
 void agenda_loop_attach(agenda_event_loop *loop, agenda_watch *watch)
 {
+  watch->loop = loop;
   /* NB: the wakeable ones stand at the front, where the turn looks for them. */
   agenda_list_append(watch->wakeable ? loop->watches.next : &loop->watches, &watch->link);
   agenda_list_init(&watch->event);
@@ -53,8 +54,9 @@ void agenda_loop_detach(agenda_event_loop *loop, agenda_watch *watch)
 
 void agenda_loop_happened(agenda_event_loop *loop, agenda_watch *watch)
 {
+  (void)loop;
   if (agenda_list_empty(&watch->event))
-    agenda_list_append(&loop->happened, &watch->event);
+    agenda_list_append(&watch->loop->happened, &watch->event);
 }
 
 /* ----- making -------------------------------------------------------------------------- */
@@ -82,17 +84,19 @@ void agenda_loop_push(lua_State *L, const agenda_schedule *schedule)
   lua_remove(L, -2);
 }
 
-static void stop_libev(agenda_event_loop *loop)
+static void stop_libev(lua_State *L, agenda_event_loop *loop)
 {
   if (loop->ev == NULL)
     return;
+  agenda_loop_host_stop(L, loop);
   agenda_loop_close_wakers(loop);
-  ev_loop_destroy(loop->ev);
+  if (loop->owns_ev)
+    ev_loop_destroy(loop->ev);
   loop->ev = NULL;
 }
 
 /* Born closed: what can fail is acquired once the object is one that its __gc can release. */
-agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state)
+agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state, struct ev_loop *ev)
 {
   agenda_event_loop *loop =
     agenda_object_new(L, state, &agenda_loop_kind, sizeof *loop, AGENDA_LOOP_SLOTS);
@@ -113,13 +117,15 @@ agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state)
   state->live.count[AGENDA_LIVE_LOOPS]++;
   register_schedule(L, schedule);
   errno = 0;
-  loop->ev = ev_loop_new(EVFLAG_AUTO);
+  loop->owns_ev = ev == NULL;
+  loop->ev = ev != NULL ? ev : ev_loop_new(EVFLAG_AUTO);
   if (loop->ev == NULL)
     agenda_error_raise_os(L, errno != 0 ? errno : ENOMEM, "ev_loop_new", NULL);
-  ev_set_userdata(loop->ev, loop);
+  if (loop->owns_ev)
+    ev_set_userdata(loop->ev, loop);
   if (!agenda_loop_open_wakers(loop)) {
     int number = errno;
-    stop_libev(loop);
+    stop_libev(L, loop);
     agenda_error_raise_os(L, number, "eventfd", NULL);
   }
   return loop;
@@ -191,13 +197,13 @@ static void close_loop(lua_State *L, agenda_event_loop *loop)
   }
   abandon_all(L, loop->schedule);
   agenda_schedule_close(L, loop->schedule);
-  stop_libev(loop);
+  stop_libev(L, loop);
   loop->object.state->live.count[AGENDA_LIVE_LOOPS]--;
 }
 
-/* Reports each task of the list on the top as destroyed, through the loop at index 1. An interrupt
+/* Reports each task of the list on the top as destroyed, through the loop at `index`. An interrupt
 ** that comes out of the handler is raised once all are reported. [-1, +0, may raise] */
-static void report_destroyed(lua_State *L)
+static void report_destroyed(lua_State *L, int index)
 {
   int list = lua_gettop(L), interrupt = list + 1;
   lua_pushnil(L);
@@ -213,7 +219,7 @@ static void report_destroyed(lua_State *L)
     lua_setfield(L, -2, "task");
     lua_pushliteral(L, "Task was destroyed but it is pending!");
     lua_setfield(L, -2, "message");
-    if (agenda_loop_handle_error(L, 1))
+    if (agenda_loop_handle_error(L, index))
       lua_replace(L, interrupt);
   }
   lua_settop(L, interrupt);
@@ -222,10 +228,20 @@ static void report_destroyed(lua_State *L)
   lua_settop(L, list - 1);
 }
 
+void agenda_loop_close(lua_State *L, int index, bool report)
+{
+  agenda_event_loop *loop = lua_touserdata(L, index);
+  if (report)
+    agenda_loop_push_task_list(L, loop->schedule);
+  close_loop(L, loop);
+  if (report)
+    report_destroyed(L, index);
+}
+
 /*** Closes the loop: what waits in it is cancelled, watchers are stopped, and each pending task
 is reported through the exception handler. Does nothing when it is closed. As in asyncio.
 @function loop:close
-@raise RuntimeError while the loop runs */
+@raise RuntimeError while the loop runs, and of a loop that a host runs */
 static int l_close(lua_State *L)
 {
   agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
@@ -234,6 +250,7 @@ static int l_close(lua_State *L)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Cannot close a running event loop");
   if (is_closed(loop))
     return 0;
+<<<<<<< HEAD
   agenda_loop_push_task_list(L, loop->schedule);
   for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
     agenda_task_guard(L, lua_touserdata(L, -1), -1);
@@ -242,6 +259,12 @@ static int l_close(lua_State *L)
   lua_settop(L, 2);
   close_loop(L, loop);
   report_destroyed(L);
+=======
+  if (loop->attached)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                              "Cannot close an event loop that a host has attached");
+  agenda_loop_close(L, 1, true);
+>>>>>>> df1d862 (embed: a Lua state on a host's loop: attach, step, spawn, post, futures, shutdown)
   return 0;
 }
 
@@ -271,11 +294,16 @@ static int l_gc(lua_State *L)
   }
   agenda_schedule_release(L, loop->schedule);
   loop->schedule = NULL;
+<<<<<<< HEAD
   if (listed) {
     lua_pushvalue(L, -1);
     report_destroyed(L);
     close_bodies(L, lua_gettop(L));
   }
+=======
+  if (listed)
+    report_destroyed(L, 1);
+>>>>>>> df1d862 (embed: a Lua state on a host's loop: attach, step, spawn, post, futures, shutdown)
   return 0;
 }
 

@@ -39,6 +39,7 @@ typedef struct agenda_event_loop agenda_loop;
 ** calls `happened` for each, with room in the ready queue for one entry.
 */
 typedef struct agenda_watch {
+  struct agenda_event_loop *loop; /* NB: a host's ev_loop may serve several loops */
   agenda_list link;  /* in the loop's list of watches */
   agenda_list event; /* in its list of what happened */
   void (*happened)(lua_State *L, agenda_event_loop *loop, struct agenda_watch *watch);
@@ -70,6 +71,16 @@ struct agenda_event_loop {
   struct agenda_runner *runner;
   bool earlier_debug;
   bool running, stopping;
+  bool attached;             /* a host runs it: see loop_host.c */
+  bool owns_ev;              /* `ev` is destroyed with it */
+  bool holds;                /* it counts as active in the host's ev_loop also when idle */
+  bool held;                 /* it counts as active in the host's ev_loop */
+  bool between;              /* `prepare` has run and `check` has not */
+  bool no_signals;           /* the host has not given it any */
+  bool no_children;          /* nor SIGCHLD */
+  ev_prepare prepare;
+  ev_check check;
+  ev_idle idle;
   bool virtual_clock;        /* time jumps to the next deadline when all are blocked */
   bool interrupted;          /* AGENDA_LOOP_INTERRUPT is set */
   bool reports_failures;     /* AGENDA_DEBUG=1: of tasks, at the end of the turn */
@@ -79,8 +90,8 @@ extern const agenda_kind agenda_loop_kind;
 
 /* ----- loop.c */
 
-/* A new loop. [-0, +1, may raise] */
-agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state);
+/* A new loop, on an ev_loop of the host's or (NULL) one of its own. [-0, +1, may raise] */
+agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state, struct ev_loop *ev);
 
 /* The loop at `index`, or an argument error; with `open`, RuntimeError if it is closed. */
 agenda_event_loop *agenda_loop_check(lua_State *L, int index, bool open);
@@ -91,6 +102,10 @@ void agenda_loop_push(lua_State *L, const agenda_schedule *schedule);
 /* Pushes a list of the unfinished tasks. [-0, +1, may raise] */
 void agenda_loop_push_task_list(lua_State *L, const agenda_schedule *schedule);
 
+/* Closes the open loop at `index`: stops and lets go of everything. With `report`, the tasks that
+** were pending are reported. [-0, +0, may raise once it is closed] */
+void agenda_loop_close(lua_State *L, int index, bool report);
+
 /* Pushes the table of the loop's methods, for rooms that add to it. [-0, +1] */
 void agenda_loop_push_methods(lua_State *L);
 
@@ -98,7 +113,7 @@ void agenda_loop_push_methods(lua_State *L);
 void agenda_loop_attach(agenda_event_loop *loop, agenda_watch *watch);
 void agenda_loop_detach(agenda_event_loop *loop, agenda_watch *watch);
 
-/* From a libev callback: something happened to the source. */
+/* From a libev callback: something happened to the source, which knows its loop itself. */
 void agenda_loop_happened(agenda_event_loop *loop, agenda_watch *watch);
 
 void agenda_open_loop(lua_State *L);
@@ -133,8 +148,35 @@ static inline void agenda_loop_run_item(lua_State *L, agenda_ready entry)
     agenda_handle_run(L, entry.item);
 }
 
+/* Whether something waits to be run in the next turn, or a deadline is due. */
+bool agenda_loop_is_ready(const agenda_event_loop *loop);
+
+/* When the nearest deadline is due, or infinity. */
+double agenda_loop_next_deadline(const agenda_event_loop *loop);
+
+/* A turn that does not poll, of the loop at upvalue 2. [-0, +0, may raise as a run does] */
+int agenda_loop_host_turn(lua_State *L);
+
 /* Registers methods into the table on the top. */
 void agenda_open_loop_run(lua_State *L);
+
+/* ----- loop_host.c */
+
+/* Has the host's ev_loop run the new loop on the top, and keeps that alive; if it `holds`, ev_run
+** does not return meanwhile. [-0, +0, may raise] */
+void agenda_loop_host_start(lua_State *L, agenda_event_loop *loop, bool holds);
+
+/* The loop closes. [-0, +0] */
+void agenda_loop_host_stop(lua_State *L, agenda_event_loop *loop);
+
+/* Runs turns, without waiting, as long as something is ready, but no more than `most`. [-0, +0] */
+void agenda_loop_host_turns(agenda_event_loop *loop, int most);
+
+/* Whether anything is left to do. */
+bool agenda_loop_is_pending(const agenda_event_loop *loop);
+
+/* Something was scheduled from outside of a turn: ev_run is to see it. */
+void agenda_loop_host_notice(agenda_event_loop *loop);
 
 /* ----- loop_debug.c */
 

@@ -79,7 +79,7 @@ static int l_time(lua_State *L)
 static int l_create_future(lua_State *L)
 {
   agenda_event_loop *loop = agenda_loop_check(L, 1, true);
-  agenda_future_new(L, loop->object.state, loop->schedule);
+  agenda_future_create(L, loop->object.state, loop->schedule);
   return 1;
 }
 

@@ -83,8 +83,8 @@ static bool open_wake(agenda_event_loop *loop)
 
 static void on_timer_fd(struct ev_loop *ev, ev_io *io, int revents)
 {
-  agenda_event_loop *loop = ev_userdata(ev);
-  (void)revents;
+  agenda_event_loop *loop = AGENDA_LIST_OWNER(io, agenda_event_loop, timer_io);
+  (void)ev, (void)revents;
   drain(io->fd);
   loop->rang = loop->armed;
   loop->armed = INFINITY;
@@ -125,8 +125,8 @@ static void set_timer(agenda_event_loop *loop, double when)
 
 static void on_timer(struct ev_loop *ev, struct ev_timer *timer, int revents)
 {
-  (void)timer, (void)revents;
-  agenda_event_loop *loop = ev_userdata(ev);
+  agenda_event_loop *loop = AGENDA_LIST_OWNER(timer, agenda_event_loop, timer);
+  (void)ev, (void)revents;
   loop->rang = loop->armed;
   loop->armed = INFINITY;
 }

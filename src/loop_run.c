@@ -16,7 +16,7 @@
 
 #include "errors.h"
 
-typedef enum { RUN_FOREVER, RUN_UNTIL, RUN_ONCE } run_mode;
+typedef enum { RUN_FOREVER, RUN_UNTIL, RUN_ONCE, RUN_HOST } run_mode;
 
 typedef struct run {
   agenda_event_loop *loop;
@@ -36,15 +36,23 @@ static bool anything_new(const agenda_event_loop *loop)
          atomic_load_explicit(&loop->woken, memory_order_acquire);
 }
 
-static double next_deadline(const agenda_event_loop *loop)
+double agenda_loop_next_deadline(const agenda_event_loop *loop)
 {
   const agenda_deadline *first = agenda_deadline_heap_first(&loop->schedule->deadlines);
   return first == NULL ? INFINITY : agenda_deadline_heap_when(&loop->schedule->deadlines, first);
 }
 
+bool agenda_loop_is_ready(const agenda_event_loop *loop)
+{
+  if (anything_new(loop))
+    return true;
+  double next = agenda_loop_next_deadline(loop);
+  return next < INFINITY && next <= loop->schedule->now(loop->schedule);
+}
+
 static bool nothing_to_wait_for(const agenda_event_loop *loop)
 {
-  return loop->schedule->watching == 0 && next_deadline(loop) == INFINITY;
+  return loop->schedule->watching == 0 && agenda_loop_next_deadline(loop) == INFINITY;
 }
 
 static int do_nothing(lua_State *L)
@@ -72,7 +80,7 @@ static bool block(lua_State *L, const run *r)
   agenda_event_loop *loop = r->loop;
   agenda_ready_queue_trim(L, &loop->schedule->ready);
   for (;;) {
-    double next = next_deadline(loop);
+    double next = agenda_loop_next_deadline(loop);
     if (loop->virtual_clock && next < INFINITY) {
       if (next > loop->schedule->virtual_now)
         loop->schedule->virtual_now = next;
@@ -185,10 +193,10 @@ static void run_ready(lua_State *L, const run *r)
     agenda_loop_report_failures(L, RUN_FAILED);
 }
 
-/* False for a deadlock. */
+/* False for a deadlock. Where a host runs the loop, it has polled. */
 static bool take_turn(lua_State *L, const run *r)
 {
-  bool alive = poll_events(L, r);
+  bool alive = r->mode == RUN_HOST || poll_events(L, r);
   take_events(L, r->loop);
   take_deadlines(L, r->loop->schedule);
   run_ready(L, r);
@@ -230,6 +238,7 @@ static int l_run(lua_State *L)
       run_until(L, r);
       break;
     case RUN_ONCE:
+    case RUN_HOST:
       take_turn(L, r);
       break;
   }
@@ -238,6 +247,9 @@ static int l_run(lua_State *L)
 
 static void check_not_running(lua_State *L, const agenda_event_loop *loop)
 {
+  if (loop->attached)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "This event loop is attached to a host, "
+                                                "which runs it");
   if (loop->running)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "This event loop is already running");
   if (loop->object.state->loop != NULL)
@@ -295,6 +307,15 @@ static void run_protected(lua_State *L, run *r)
   leave(L, r->loop);
   if (status != LUA_OK)
     lua_error(L);
+}
+
+int agenda_loop_host_turn(lua_State *L)
+{
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  run r = {.loop = lua_touserdata(L, 1), .limit = -INFINITY, .mode = RUN_HOST};
+  run_protected(L, &r);
+  return 0;
 }
 
 /* ----- what Lua sees ------------------------------------------------------------------- */
@@ -377,10 +398,14 @@ static int l_run_once(lua_State *L)
 
 /*** Ends run_forever or run_until_complete at the end of the turn; before one, makes it a single
 turn. As in asyncio.
-@function loop:stop */
+@function loop:stop
+@raise RuntimeError of a loop that a host runs */
 static int l_stop(lua_State *L)
 {
   agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
+  if (loop->attached)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                              "Cannot stop an event loop that a host has attached");
   loop->stopping = true;
   return 0;
 }

@@ -11,7 +11,7 @@
 @raise OSError when the system has no descriptors left */
 static int l_new_event_loop(lua_State *L)
 {
-  agenda_loop_new(L, agenda_state_here(L));
+  agenda_loop_new(L, agenda_state_here(L), NULL);
   return 1;
 }
 
@@ -36,7 +36,7 @@ static int l_get_event_loop(lua_State *L)
   if (agenda_state_here(L)->loop != NULL)
     agenda_slot_push(L, AGENDA_SLOT_LOOP);
   else if (agenda_slot_push(L, AGENDA_SLOT_DEFAULT_LOOP) == LUA_TNIL) {
-    agenda_loop_new(L, agenda_state_here(L));
+    agenda_loop_new(L, agenda_state_here(L), NULL);
     lua_pushvalue(L, -1);
     agenda_slot_set(L, AGENDA_SLOT_DEFAULT_LOOP);
   }

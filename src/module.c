@@ -11,6 +11,7 @@
 #include "coroutine.h"
 #include "datagram.h"
 #include "descriptors.h"
+#include "embed.h"
 #include "errors.h"
 #include "fd_watch.h"
 #include "file.h"
@@ -191,6 +192,7 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_child_watch, agenda_open_process,
   agenda_open_thread_call, agenda_open_file,
   agenda_open_descriptors, agenda_open_stream,
+  agenda_open_embed,
 };
 
 /*

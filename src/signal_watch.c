@@ -145,6 +145,10 @@ static void replace(lua_State *L, agenda_event_loop *loop, signal_source *source
 static int add(lua_State *L, bool silent)
 {
   agenda_event_loop *loop = agenda_loop_check(L, 1, true);
+  if (loop->no_signals)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                              "the host keeps its signals to itself: it attached the loop without "
+                              "AGENDA_SIGNALS");
   int number = agenda_signal_check(L, 2);
   agenda_handle_check_callback(L, 3);
   int n = lua_gettop(L) - 3;
@@ -184,7 +188,7 @@ same signal on this loop; several loops may each have one. As in asyncio.
 @tparam function f the callback, which runs in a turn of the loop, outside of any task
 @param ... its arguments
 @raise ValueError for an unknown signal, and for SIGKILL and SIGSTOP; RuntimeError when the loop is
-closed */
+closed, and when a host has attached it without giving it signals */
 static int l_add_signal_handler(lua_State *L)
 {
   return add(L, false);

@@ -426,7 +426,7 @@ static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
       agenda_future_cancel_now(L, self);
     }
     else
-      agenda_future_resolve(L, self, n);
+      agenda_future_finish(L, self, n);
     lua_settop(L, self - 1);
     return;
   }
@@ -449,7 +449,7 @@ static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
   bool awaited = task->future.waiting != 0;
   agenda_task_guard(L, task, self);
   lua_pushvalue(L, -1);
-  agenda_future_reject(L, self);
+  agenda_future_fail(L, self);
   if (AGENDA_UNLIKELY(task->future.schedule->debug && !awaited && !interrupt)) {
     agenda_state_push(L);
     lua_pushcclosure(L, l_report_failed, 1);

@@ -33,7 +33,7 @@ static int l_resolve(lua_State *L)
 {
   agenda_future *future = lua_touserdata(L, 1);
   if (future->status == AGENDA_FUTURE_PENDING)
-    agenda_future_resolve(L, 1, 0);
+    agenda_future_finish(L, 1, 0);
   return 0;
 }
 
@@ -42,7 +42,7 @@ static int sleep_by_hand(lua_State *L, agenda_state *state, double seconds)
   if (state->schedule == NULL)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
   agenda_schedule *schedule = state->schedule;
-  agenda_future_new(L, state, schedule);
+  agenda_future_create(L, state, schedule);
   lua_replace(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_pushcclosure(L, l_resolve, 1);

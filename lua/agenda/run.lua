@@ -62,7 +62,7 @@ local function report_failure(loop, task)
   local err = not task:cancelled() and task:exception()
   if err then
     loop:call_exception_handler {
-      message = "unhandled error in a task that was left at the end of agenda.run()",
+      message = "unhandled error in a task that was left at the end of the run",
       exception = err,
       task = task,
     }
@@ -142,6 +142,18 @@ local function shut_down(loop)
     local ok, err = run_step(loop, step, left)
     if not ok and errors.KeyboardInterrupt:is(err) then return err end
   end
+end
+
+--- Has a loop that a host runs wound up: cancels its tasks now, and does the rest in a task. For
+-- agenda_shutdown and agenda_detach.
+-- @tparam event_loop loop
+-- @treturn task
+function core._wind_up(loop)
+  local left = {}
+  cancel_tasks(loop, left)
+  return loop:create_task(function()
+    for _, step in ipairs(steps) do step(loop, left) end
+  end)
 end
 
 -- ----- running ---------------------------------------------------------------------------

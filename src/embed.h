@@ -1,0 +1,74 @@
+/*
+** embed.h: what embed.c and embed_calls.c share of the public C interface.
+*/
+#ifndef AGENDA_EMBED_H
+#define AGENDA_EMBED_H
+
+#include "agenda.h"
+
+#include <pthread.h>
+
+#include "loop.h"
+
+/* What there is of the C interface in a Lua state: a userdata in the registry, and the second
+** upvalue of the entries below. */
+typedef struct agenda_embed {
+  agenda_state *state;
+  agenda_loop *attached; /* of the last agenda_attach, also once it is detached; or NULL */
+  agenda_loop *borrowed; /* of a loop that agenda.run runs, or NULL */
+} agenda_embed;
+
+#define agenda_embed_here(L) ((agenda_embed *)lua_touserdata((L), lua_upvalueindex(2)))
+
+/* Functions that are called with the state and the agenda_embed as upvalues, from C code that has
+** no upvalues of the library's. The registry has them under the addresses of the table's items. */
+typedef enum {
+  AGENDA_ENTRY_ATTACH,
+  AGENDA_ENTRY_WIND_UP,
+  AGENDA_ENTRY_DETACH,
+  AGENDA_ENTRY_CANCEL_WIND_UP,
+  AGENDA_ENTRY_SPAWN,
+  AGENDA_ENTRY_CANCEL,
+  AGENDA_ENTRY_FUTURE_NEW,
+  AGENDA_ENTRY_FUTURE_RESOLVE,
+  AGENDA_ENTRY_FUTURE_REJECT,
+  AGENDA_ENTRY_AWAIT,
+  AGENDA_ENTRIES
+} agenda_entry;
+
+/* Pushes an entry; false, with nothing pushed, where this copy of the library is not the one that
+** the state has open. [-0, +(0|1), may raise] */
+bool agenda_embed_push(lua_State *L, agenda_entry which);
+
+/* The functions of the copy that it has open, or an error if it has none. [may raise] */
+const agenda_api *agenda_embed_other(lua_State *L);
+
+/* The schedule for tasks and futures made from C, or NULL: of the loop that runs, else of the
+** attached one. */
+agenda_schedule *agenda_embed_schedule(const agenda_embed *embed);
+
+/* Something was scheduled: the host's loop is to see it, if it has one. */
+void agenda_embed_notice(const agenda_embed *embed);
+
+/* ----- embed_calls.c */
+
+int agenda_embed_spawn(lua_State *L);
+int agenda_embed_cancel(lua_State *L);
+int agenda_embed_future_new(lua_State *L);
+int agenda_embed_future_resolve(lua_State *L);
+int agenda_embed_future_reject(lua_State *L);
+
+/* Pushes a list of the completions of the schedule's tasks that were not called, and calls those of
+** the list on the top. [-0, +1, may raise] / [-1, +0, may raise] */
+void agenda_embed_push_completions(lua_State *L, const agenda_schedule *schedule);
+void agenda_embed_abandon_completions(lua_State *L);
+
+void agenda_open_embed_calls(lua_State *L);
+
+/* ----- embed.c */
+
+extern const agenda_api agenda_embed_api;
+
+void agenda_open_embed(lua_State *L);
+
+#endif

@@ -1,0 +1,303 @@
+/*
+** embed_calls.c: the part of the public C interface that starts tasks and makes awaitables.
+**
+** A public function pushes its entry, a closure of the library's, and calls it.
+*/
+#include "embed.h"
+
+#include "awaitable.h"
+#include "errors.h"
+
+/* ----- completions --------------------------------------------------------------------- */
+
+/* What is to be called when a task has ended. Anchored in the schedule until then, and keeps the
+** task, so that a task whose end somebody waits for in C is not collected. */
+typedef struct completion {
+  agenda_object object;
+  agenda_schedule *schedule;
+  agenda_done done;
+  void *ud;
+  uint32_t anchor;
+} completion;
+
+enum { COMPLETION_TASK = 1 };
+
+static const agenda_kind completion_kind = {.name = "completion", .metatable = "agenda.completion"};
+
+static int l_result(lua_State *L)
+{
+  return agenda_future_result(L, 1);
+}
+
+/* The callback of the task, the argument; the completion is upvalue 2. */
+static int l_completed(lua_State *L)
+{
+  completion *self = lua_touserdata(L, lua_upvalueindex(2));
+  const agenda_future *future = lua_touserdata(L, 1);
+  int status = LUA_OK, n = 1;
+  agenda_schedule_unanchor(L, self->schedule, self->anchor);
+  lua_pushnil(L);
+  lua_setiuservalue(L, lua_upvalueindex(2), COMPLETION_TASK);
+  lua_settop(L, 1);
+  if (AGENDA_LIKELY(future->status == AGENDA_FUTURE_RESULT))
+    n = agenda_future_result(L, 1);
+  else {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushcclosure(L, l_result, 1);
+    lua_pushvalue(L, 1);
+    status = lua_pcall(L, 1, 1, 0);
+  }
+  lua_rotate(L, 1, n);
+  lua_settop(L, n);
+  luaL_checkstack(L, LUA_MINSTACK, "completion");
+  self->done(L, status, n, self->ud);
+  return 0;
+}
+
+/* The task on the top gets a completion. [-0, +0, may raise] */
+static void add_completion(lua_State *L, agenda_state *state, agenda_schedule *schedule,
+                           agenda_done done, void *ud)
+{
+  completion *self = agenda_object_new(L, state, &completion_kind, sizeof *self, COMPLETION_TASK);
+  self->schedule = schedule;
+  self->done = done;
+  self->ud = ud;
+  lua_pushvalue(L, -2);
+  lua_setiuservalue(L, -2, COMPLETION_TASK);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, -2);
+  lua_pushcclosure(L, l_completed, 2);
+  agenda_future_add_callback(L, -3);
+  self->anchor = agenda_schedule_anchor(L, schedule, -1);
+  lua_pop(L, 1);
+}
+
+void agenda_embed_push_completions(lua_State *L, const agenda_schedule *schedule)
+{
+  lua_Integer n = 0;
+  luaL_checkstack(L, LUA_MINSTACK, "completions");
+  lua_newtable(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, schedule->anchors);
+  for (uint32_t slot = 1; slot <= schedule->slots; slot++) {
+    lua_rawgeti(L, -1, slot);
+    if (agenda_object_quick(L, -1, &completion_kind) != NULL)
+      lua_rawseti(L, -3, ++n);
+    else
+      lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* Of a task that was dropped. The argument is its completion, with the error on the top. */
+static int l_abandoned(lua_State *L)
+{
+  const completion *self = lua_touserdata(L, 1);
+  lua_remove(L, 1);
+  self->done(L, LUA_ERRRUN, 1, self->ud);
+  return 0;
+}
+
+void agenda_embed_abandon_completions(lua_State *L)
+{
+  int list = lua_gettop(L);
+  luaL_checkstack(L, LUA_MINSTACK, "completions");
+  for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+    lua_pushcfunction(L, l_abandoned);
+    lua_insert(L, -2);
+    agenda_error_push(L, AGENDA_CANCELLED_ERROR, "the event loop was detached");
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+      lua_createtable(L, 0, 1);
+      lua_insert(L, -2);
+      lua_setfield(L, -2, "exception");
+      agenda_warn(L, "error in the completion of a task");
+    }
+  }
+  lua_settop(L, list - 1);
+}
+
+/* ----- tasks --------------------------------------------------------------------------- */
+
+typedef struct spawn_call {
+  agenda_done done;
+  void *ud;
+} spawn_call;
+
+/* The function, its arguments, and a spawn_call. */
+int agenda_embed_spawn(lua_State *L)
+{
+  const agenda_embed *embed = agenda_embed_here(L);
+  const spawn_call *call = lua_touserdata(L, -1);
+  agenda_schedule *schedule = agenda_embed_schedule(embed);
+  lua_pop(L, 1);
+  if (schedule == NULL)
+    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop, and none attached");
+  agenda_task_new(L, embed->state, schedule, lua_gettop(L) - 1);
+  if (call->done != NULL)
+    add_completion(L, embed->state, schedule, call->done, call->ud);
+  agenda_embed_notice(embed);
+  return 1;
+}
+
+AGENDA_EXPORT void agenda_spawn(lua_State *L, int nargs, agenda_done done, void *ud)
+{
+  spawn_call call = {done, ud};
+  if (!agenda_embed_push(L, AGENDA_ENTRY_SPAWN)) {
+    agenda_embed_other(L)->spawn(L, nargs, done, ud);
+    return;
+  }
+  lua_insert(L, -nargs - 2);
+  lua_pushlightuserdata(L, &call);
+  lua_call(L, nargs + 2, 1);
+}
+
+static agenda_future *check_future(lua_State *L, bool task)
+{
+  agenda_future *future = agenda_object_check(L, 1, &agenda_future_kind);
+  luaL_argcheck(L, task || future->object.kind != &agenda_task_kind, 1,
+                "a task ends by itself");
+  return future;
+}
+
+int agenda_embed_cancel(lua_State *L)
+{
+  check_future(L, true);
+  lua_settop(L, 1);
+  lua_pushnil(L);
+  lua_pushboolean(L, agenda_future_cancel(L, 1));
+  agenda_embed_notice(agenda_embed_here(L));
+  return 1;
+}
+
+AGENDA_EXPORT int agenda_cancel(lua_State *L, int idx)
+{
+  idx = lua_absindex(L, idx);
+  if (!agenda_embed_push(L, AGENDA_ENTRY_CANCEL))
+    return agenda_embed_other(L)->cancel(L, idx);
+  lua_pushvalue(L, idx);
+  lua_call(L, 1, 1);
+  int taken = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return taken;
+}
+
+/* ----- futures ------------------------------------------------------------------------- */
+
+int agenda_embed_future_new(lua_State *L)
+{
+  const agenda_embed *embed = agenda_embed_here(L);
+  agenda_future_create(L, embed->state, agenda_embed_schedule(embed));
+  return 1;
+}
+
+AGENDA_EXPORT void agenda_future_new(lua_State *L)
+{
+  if (!agenda_embed_push(L, AGENDA_ENTRY_FUTURE_NEW))
+    agenda_embed_other(L)->future_new(L);
+  else
+    lua_call(L, 0, 1);
+}
+
+/*
+** NB: outside of a turn nothing is "the running loop", so a future that is not tied yet is tied to
+** the attached one: its callbacks need a place to go.
+*/
+static agenda_future *check_result(lua_State *L)
+{
+  const agenda_embed *embed = agenda_embed_here(L);
+  agenda_future *future = check_future(L, false);
+  agenda_future_tie(future, agenda_embed_schedule(embed));
+  return future;
+}
+
+int agenda_embed_future_resolve(lua_State *L)
+{
+  check_result(L);
+  lua_pushboolean(L, agenda_future_finish(L, 1, lua_gettop(L) - 1));
+  agenda_embed_notice(agenda_embed_here(L));
+  return 1;
+}
+
+int agenda_embed_future_reject(lua_State *L)
+{
+  const agenda_future *future = check_result(L);
+  lua_settop(L, 2);
+  agenda_error_instance(L, 2);
+  if (agenda_error_is(L, 2, AGENDA_STOP_ITERATION))
+    return agenda_error_raise(L, AGENDA_TYPE_ERROR,
+                              "StopIteration interacts badly with generators and cannot be raised "
+                              "into a Future");
+  if (lua_isnil(L, 2)) {
+    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "nil error");
+    lua_replace(L, 2);
+  }
+  lua_pushboolean(L, future->status == AGENDA_FUTURE_PENDING);
+  lua_insert(L, 2);
+  agenda_future_fail(L, 1);
+  agenda_embed_notice(agenda_embed_here(L));
+  lua_settop(L, 2);
+  return 1;
+}
+
+/* Calls the entry on the top with the future at `idx` and the `n` values under it. [-n, +0] */
+static int call_with_values(lua_State *L, int idx, int n)
+{
+  lua_insert(L, -n - 1);
+  lua_pushvalue(L, idx);
+  lua_insert(L, -n - 1);
+  lua_call(L, n + 1, 1);
+  int taken = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return taken;
+}
+
+AGENDA_EXPORT int agenda_future_resolve(lua_State *L, int idx, int nresults)
+{
+  idx = lua_absindex(L, idx);
+  if (!agenda_embed_push(L, AGENDA_ENTRY_FUTURE_RESOLVE))
+    return agenda_embed_other(L)->future_resolve(L, idx, nresults);
+  return call_with_values(L, idx, nresults);
+}
+
+AGENDA_EXPORT int agenda_future_reject(lua_State *L, int idx)
+{
+  idx = lua_absindex(L, idx);
+  if (!agenda_embed_push(L, AGENDA_ENTRY_FUTURE_REJECT))
+    return agenda_embed_other(L)->future_reject(L, idx);
+  return call_with_values(L, idx, 1);
+}
+
+/* ----- awaiting ------------------------------------------------------------------------ */
+
+/* The continuation of those who have none: what is above `top` are the results. */
+static int give_results(lua_State *L, int status, lua_KContext top)
+{
+  (void)status;
+  return lua_gettop(L) - (int)top;
+}
+
+/* NB: the call runs in the coroutine of the caller's, so the caller's continuation is one of a
+** plain call, and Lua keeps its stack. */
+AGENDA_EXPORT int agenda_await(lua_State *L, int idx, lua_KContext ctx, lua_KFunction k)
+{
+  idx = lua_absindex(L, idx);
+  if (k == NULL) {
+    k = give_results;
+    ctx = lua_gettop(L);
+  }
+  if (!agenda_embed_push(L, AGENDA_ENTRY_AWAIT))
+    return agenda_embed_other(L)->await(L, idx, ctx, k);
+  lua_pushvalue(L, idx);
+  lua_callk(L, 1, LUA_MULTRET, ctx, k);
+  return k(L, LUA_OK, ctx);
+}
+
+/* ----- opening ------------------------------------------------------------------------- */
+
+static const luaL_Reg nothing[] = {
+  {NULL, NULL}
+};
+
+void agenda_open_embed_calls(lua_State *L)
+{
+  agenda_class_register(L, &completion_kind, nothing, nothing, NULL);
+}
