@@ -19,6 +19,9 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 CLANG   ?= clang
+LD      ?= ld
+OBJCOPY ?= objcopy
+AR      ?= ar
 JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 
 PREFIX  ?= /usr/local
@@ -34,6 +37,7 @@ endif
 EV_CFLAGS  := $(if $(EV_INCDIR),-I$(EV_INCDIR))
 EV_LIBS    := $(if $(EV_LIBDIR),-L$(EV_LIBDIR)) -lev
 TLS_CFLAGS := $(if $(OPENSSL_INCDIR),-I$(OPENSSL_INCDIR))
+LUA_LIBS   := $(or $(shell pkg-config --libs lua5.4 2>/dev/null),-llua5.4)
 TLS_LIBS   := $(if $(OPENSSL_LIBDIR),-L$(OPENSSL_LIBDIR)) -lssl -lcrypto
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef
@@ -57,6 +61,8 @@ MODULES      := $(BUILD)/agenda/core.so $(if $(TLS_SOURCES),$(BUILD)/agenda/tls.
 # -j for the make that a recipe starts, unless one was given already.
 SUBMAKE = $(MAKE) $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 VARIANT = $(SUBMAKE) all BUILD=build/$(1)
+# The same with what the specs run.
+TESTED  = $(SUBMAKE) all programs BUILD=build/$(1)
 
 # What the specs run with; see script/run_specs.
 RUN_SPECS = LUA="$(LUA)" SPEC="$(SPEC)" FILTER="$(FILTER)" TAGS="$(TAGS)" \
@@ -75,6 +81,18 @@ $(BUILD)/agenda/tls.so: $(TLS_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(TLS_OBJECTS) $(TLS_LIBS)
 
+# One object with what agenda.h declares as its only names, so that no other meets a host's.
+$(BUILD)/libagenda.a: $(CORE_OBJECTS)
+	$(LD) -r -o $(OBJ)/libagenda.o $(CORE_OBJECTS)
+	$(OBJCOPY) --localize-hidden $(OBJ)/libagenda.o
+	rm -f $@
+	$(AR) rcs $@ $(OBJ)/libagenda.o
+
+$(BUILD)/embed/%: spec/embed/%.c $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -pthread $(WARNINGS) -Isrc $(LUA_CFLAGS) $(EV_CFLAGS) $(CFLAGS) \
+	  -o $@ $< $(BUILD)/libagenda.a $(LUA_LIBS) $(EV_LIBS) -lm
+
 $(OBJ)/%.o: src/%.c $(OBJ)/flags
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -87,6 +105,11 @@ $(OBJ)/flags: FORCE
 FORCE:
 
 -include $(CORE_OBJECTS:.o=.d) $(TLS_OBJECTS:.o=.d)
+
+PROGRAMS := $(patsubst spec/%.c,$(BUILD)/%,$(wildcard spec/embed/*.c))
+
+.PHONY: programs
+programs: $(PROGRAMS) ## build the programs in C that the specs run (build/embed/)
 
 # ---- running -----------------------------------------------------------------
 
@@ -101,7 +124,7 @@ debug: ## build with -O0 and the library's own checks (build/debug)
 .PHONY: test
 test: ## set up, build, run every spec; SPEC=path, FILTER=name, TAGS=, EXCLUDE_TAGS=
 	@script/setup build test portable
-	@$(SUBMAKE) all
+	@$(SUBMAKE) all programs
 	@PORTABLE=1 $(RUN_SPECS)
 
 .PHONY: test-portable
@@ -167,7 +190,7 @@ layers: ## check the includes of src/ against script/layers.txt
 .PHONY: asan
 asan: ## the specs and the oom scenarios under AddressSanitizer and UBSan
 	@script/setup build test
-	@$(call VARIANT,asan) CC=gcc DEFS="-DAGENDA_DEBUG_CHECKS" CFLAGS="-O1 -g -fno-omit-frame-pointer \
+	@$(call TESTED,asan) CC=gcc DEFS="-DAGENDA_DEBUG_CHECKS" CFLAGS="-O1 -g -fno-omit-frame-pointer \
 	  -fsanitize=address,undefined -fno-sanitize-recover=all"
 	@BUILD=build/asan AGENDA_VARIANT=asan $(RUN_SPECS)
 	@BUILD=build/asan AGENDA_VARIANT=asan OOM_STEP=7 CC=gcc script/run_oom
@@ -175,7 +198,7 @@ asan: ## the specs and the oom scenarios under AddressSanitizer and UBSan
 .PHONY: valgrind
 valgrind: ## the specs under valgrind's memcheck; those tagged #slow are left out
 	@script/setup build test check
-	@$(SUBMAKE) all
+	@$(SUBMAKE) all programs
 	@AGENDA_VARIANT=valgrind $(RUN_SPECS)
 
 .PHONY: tsan
@@ -190,7 +213,7 @@ tsan: ## the specs of what runs on threads under ThreadSanitizer
 .PHONY: gc
 gc: ## the specs with a full collection at every allocating helper (build/gc)
 	@script/setup build test
-	@$(call VARIANT,gc) CFLAGS="-O1 -g" DEFS="-DAGENDA_GC_TORTURE -DAGENDA_DEBUG_CHECKS"
+	@$(call TESTED,gc) CFLAGS="-O1 -g" DEFS="-DAGENDA_GC_TORTURE -DAGENDA_DEBUG_CHECKS"
 	@BUILD=build/gc AGENDA_VARIANT=gc $(RUN_SPECS)
 
 .PHONY: oom

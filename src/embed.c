@@ -298,7 +298,8 @@ static int l_attach(lua_State *L)
     if (attached->process == (int)getpid())
       return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "the Lua state is attached already");
     agenda_loop_push(L, attached->loop->schedule);
-    agenda_loop_close(L, lua_gettop(L), false);
+    lua_newtable(L); /* nobody is told of the tasks, which are the parent's */
+    agenda_loop_close(L, lua_gettop(L) - 1);
   }
   attached = replace(L, &embed->attached);
   agenda_event_loop *loop = agenda_loop_new(L, embed->state, ev);
@@ -450,28 +451,38 @@ static int l_wind_up(lua_State *L)
   return 1;
 }
 
-/* The deadline has passed: cancels the task at index 1, which winds up. */
-static int l_cancel_wind_up(lua_State *L)
+/* Pushes a list of the unfinished tasks but for the one at index 1. [-0, +1] */
+static void push_other_tasks(lua_State *L, const agenda_schedule *schedule)
 {
-  lua_pushnil(L);
-  agenda_future_cancel(L, 1);
-  return 0;
+  lua_Integer n = 0;
+  lua_newtable(L);
+  agenda_loop_push_task_list(L, schedule);
+  for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+    if (lua_rawequal(L, -1, 1))
+      lua_pop(L, 1);
+    else
+      lua_rawseti(L, -3, ++n);
+  }
+  lua_pop(L, 2);
 }
 
-/* Closes the loop that the state is attached to. */
+/* Closes the loop that the state is attached to. The argument is the task that was to wind up, or
+** nil. */
 static int l_detach(lua_State *L)
 {
+  enum { WINDER = 1, LOOP };
   const agenda_embed *embed = agenda_embed_here(L);
   const agenda_event_loop *loop = embed->attached->loop;
-  lua_settop(L, 0);
   agenda_loop_push(L, loop->schedule);
-  if (agenda_slot_push(L, AGENDA_SLOT_DEFAULT_LOOP) == LUA_TUSERDATA && lua_rawequal(L, 1, -1)) {
+  if (agenda_slot_push(L, AGENDA_SLOT_DEFAULT_LOOP) == LUA_TUSERDATA &&
+      lua_rawequal(L, LOOP, -1)) {
     lua_pushnil(L);
     agenda_slot_set(L, AGENDA_SLOT_DEFAULT_LOOP);
   }
-  lua_settop(L, 1);
+  lua_settop(L, LOOP);
   agenda_embed_push_completions(L, loop->schedule);
-  agenda_loop_close(L, 1, true);
+  push_other_tasks(L, loop->schedule);
+  agenda_loop_close(L, LOOP);
   agenda_embed_abandon_completions(L);
   return 0;
 }
@@ -553,13 +564,6 @@ static int wind_up(lua_State *L, agenda_loop *self, double deadline)
   if (self->loop != NULL)
     agenda_loop_host_turns(self->loop, LAST_TURNS);
   is_over(self, &end);
-  if (!end.finished && self->loop != NULL && !lua_isnil(L, -1)) {
-    lua_pushvalue(L, -1);
-    call_entry(L, AGENDA_ENTRY_CANCEL_WIND_UP);
-    agenda_loop_host_turns(self->loop, LAST_TURNS);
-  }
-  lua_settop(L, top);
-  lua_pushnil(L);
   if (self->loop != NULL)
     call_entry(L, AGENDA_ENTRY_DETACH);
   lua_settop(L, top);
@@ -612,7 +616,6 @@ static const lua_CFunction entries[AGENDA_ENTRIES] = {
   [AGENDA_ENTRY_ATTACH] = l_attach,
   [AGENDA_ENTRY_WIND_UP] = l_wind_up,
   [AGENDA_ENTRY_DETACH] = l_detach,
-  [AGENDA_ENTRY_CANCEL_WIND_UP] = l_cancel_wind_up,
   [AGENDA_ENTRY_SPAWN] = agenda_embed_spawn,
   [AGENDA_ENTRY_CANCEL] = agenda_embed_cancel,
   [AGENDA_ENTRY_FUTURE_NEW] = agenda_embed_future_new,

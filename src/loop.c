@@ -228,14 +228,16 @@ static void report_destroyed(lua_State *L, int index)
   lua_settop(L, list - 1);
 }
 
-void agenda_loop_close(lua_State *L, int index, bool report)
+void agenda_loop_close(lua_State *L, int index)
 {
-  agenda_event_loop *loop = lua_touserdata(L, index);
-  if (report)
-    agenda_loop_push_task_list(L, loop->schedule);
-  close_loop(L, loop);
-  if (report)
-    report_destroyed(L, index);
+  int list = lua_gettop(L);
+  for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+    agenda_task_guard(L, lua_touserdata(L, -1), -1);
+    lua_pop(L, 1);
+  }
+  lua_settop(L, list);
+  close_loop(L, lua_touserdata(L, index));
+  report_destroyed(L, index);
 }
 
 /*** Closes the loop: what waits in it is cancelled, watchers are stopped, and each pending task
@@ -250,21 +252,11 @@ static int l_close(lua_State *L)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Cannot close a running event loop");
   if (is_closed(loop))
     return 0;
-<<<<<<< HEAD
-  agenda_loop_push_task_list(L, loop->schedule);
-  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
-    agenda_task_guard(L, lua_touserdata(L, -1), -1);
-    lua_pop(L, 1);
-  }
-  lua_settop(L, 2);
-  close_loop(L, loop);
-  report_destroyed(L);
-=======
   if (loop->attached)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
                               "Cannot close an event loop that a host has attached");
-  agenda_loop_close(L, 1, true);
->>>>>>> df1d862 (embed: a Lua state on a host's loop: attach, step, spawn, post, futures, shutdown)
+  agenda_loop_push_task_list(L, loop->schedule);
+  agenda_loop_close(L, 1);
   return 0;
 }
 
@@ -294,16 +286,11 @@ static int l_gc(lua_State *L)
   }
   agenda_schedule_release(L, loop->schedule);
   loop->schedule = NULL;
-<<<<<<< HEAD
   if (listed) {
     lua_pushvalue(L, -1);
-    report_destroyed(L);
+    report_destroyed(L, 1);
     close_bodies(L, lua_gettop(L));
   }
-=======
-  if (listed)
-    report_destroyed(L, 1);
->>>>>>> df1d862 (embed: a Lua state on a host's loop: attach, step, spawn, post, futures, shutdown)
   return 0;
 }
 

@@ -102,9 +102,9 @@ void agenda_loop_push(lua_State *L, const agenda_schedule *schedule);
 /* Pushes a list of the unfinished tasks. [-0, +1, may raise] */
 void agenda_loop_push_task_list(lua_State *L, const agenda_schedule *schedule);
 
-/* Closes the open loop at `index`: stops and lets go of everything. With `report`, the tasks that
-** were pending are reported. [-0, +0, may raise once it is closed] */
-void agenda_loop_close(lua_State *L, int index, bool report);
+/* Closes the open loop at `index`: stops and lets go of everything; then reports the pending tasks
+** of the list on the top as destroyed. [-1, +0, may raise once it is closed] */
+void agenda_loop_close(lua_State *L, int index);
 
 /* Pushes the table of the loop's methods, for rooms that add to it. [-0, +1] */
 void agenda_loop_push_methods(lua_State *L);

@@ -1,0 +1,822 @@
+/*
+** api.c: each function of agenda.h, called by a host in C; spec/embed/api_spec.lua runs it.
+**
+**   api NAME    runs one test; prints what went wrong, if anything
+**   api         lists the names
+*/
+#include <agenda.h>
+#include <ev.h>
+#include <lauxlib.h>
+#include <lualib.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                   \
+  do {                                                                     \
+    if (!(condition)) {                                                    \
+      fprintf(stderr, "line %d: %s\n", __LINE__, #condition);              \
+      exit(1);                                                             \
+    }                                                                      \
+  } while (0)
+
+/* ----- what the tests share ------------------------------------------------------------ */
+
+static lua_State *L;
+static struct ev_loop *ev;
+static agenda_loop *loop;
+
+static lua_State *new_state(void)
+{
+  lua_State *state = luaL_newstate();
+  CHECK(state != NULL);
+  luaL_openlibs(state);
+  return state;
+}
+
+static void begin(int flags)
+{
+  L = new_state();
+  ev = ev_loop_new(EVFLAG_AUTO);
+  loop = agenda_attach(L, ev, flags);
+  CHECK(loop != NULL && lua_gettop(L) == 0);
+  CHECK(luaL_dostring(L, "agenda = require 'agenda' log = {}") == LUA_OK);
+}
+
+static void end(void)
+{
+  CHECK(agenda_detach(L) == 0);
+  CHECK(lua_gettop(L) == 0);
+  lua_close(L);
+  ev_loop_destroy(ev);
+}
+
+/* Runs a chunk, which is not to fail. */
+static void run(lua_State *state, const char *chunk)
+{
+  if (luaL_dostring(state, chunk) != LUA_OK) {
+    fprintf(stderr, "%s\n", lua_tostring(state, -1));
+    exit(1);
+  }
+}
+
+/* Pushes a function whose body is the text. */
+static void push(lua_State *state, const char *body)
+{
+  CHECK(luaL_loadstring(state, body) == LUA_OK);
+}
+
+/* What a completion was called with. */
+typedef struct outcome {
+  int calls, status, n, top;
+  lua_Integer first;
+  char text[256];
+} outcome;
+
+static void on_done(lua_State *state, int status, int n, void *ud)
+{
+  outcome *o = ud;
+  o->calls++;
+  o->status = status;
+  o->n = n;
+  o->top = lua_gettop(state);
+  o->first = n > 0 ? lua_tointeger(state, 1) : 0;
+  snprintf(o->text, sizeof o->text, "%s", n > 0 ? luaL_tolstring(state, 1, NULL) : "");
+}
+
+static void spawn(const char *body, outcome *o)
+{
+  push(L, body);
+  agenda_spawn(L, 0, o != NULL ? on_done : NULL, o);
+  lua_pop(L, 1);
+}
+
+static void break_loop(struct ev_loop *l, ev_timer *timer, int revents)
+{
+  (void)timer, (void)revents;
+  ev_break(l, EVBREAK_ALL);
+}
+
+/* ----- attaching and running ----------------------------------------------------------- */
+
+static void test_runs_with_plain_ev_run(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn("for i = 1, 3 do agenda.sleep(0.001) end return 7, 8", &o);
+  CHECK(o.calls == 0 && agenda_pending(loop) == 1);
+  ev_run(ev, 0); /* returns as nothing is left to do */
+  CHECK(o.calls == 1 && o.status == LUA_OK && o.n == 2 && o.top == 2 && o.first == 7);
+  CHECK(agenda_pending(loop) == 0);
+  end();
+}
+
+static void test_sees_the_loop_in_tasks(void)
+{
+  outcome o = {0};
+  begin(0);
+  run(L, "assert(not pcall(agenda.get_running_loop))");
+  spawn("local loop = agenda.get_running_loop() assert(loop:is_running())"
+        " assert(agenda.current_task()) assert(agenda.get_event_loop() == loop)"
+        " for _, f in ipairs {'run_forever', 'run_once', 'stop', 'close'} do"
+        "   local ok, err = pcall(loop[f], loop)"
+        "   assert(not ok and agenda.errors.RuntimeError:is(err), f)"
+        " end"
+        " local ok, err = pcall(agenda.run, function() end)"
+        " assert(tostring(err):find('cannot be called from a running event loop'))"
+        " the_loop = loop return 1",
+        &o);
+  ev_run(ev, 0);
+  CHECK(strcmp(o.text, "1") == 0);
+  run(L, "local ok, err = pcall(the_loop.run_forever, the_loop)"
+         " assert(not ok and tostring(err):find('attached'), err)"
+         " ok, err = pcall(the_loop.stop, the_loop) assert(tostring(err):find('attached'))"
+         " ok, err = pcall(the_loop.close, the_loop) assert(tostring(err):find('attached'))");
+  run(L, "assert(agenda.run(function() agenda.sleep(0.001) return 5 end) == 5)");
+  end();
+}
+
+/* The host's own watchers go on while tasks are busy. */
+static int host_ticks;
+
+static void on_tick(struct ev_loop *l, ev_timer *timer, int revents)
+{
+  (void)revents;
+  if (++host_ticks == 5)
+    ev_timer_stop(l, timer);
+}
+
+static void test_shares_the_loop_with_the_host(void)
+{
+  outcome o = {0};
+  ev_timer tick;
+  begin(0);
+  ev_timer_init(&tick, on_tick, 0.001, 0.001);
+  ev_timer_start(ev, &tick);
+  spawn("while not stop do agenda.sleep(0) end return 3", &o);
+  push(L, "agenda.sleep(0.05) stop = true");
+  agenda_spawn(L, 0, NULL, NULL);
+  lua_pop(L, 1);
+  ev_run(ev, 0);
+  CHECK(host_ticks == 5 && o.first == 3);
+  end();
+}
+
+static void test_hold_keeps_ev_run(void)
+{
+  ev_timer timer;
+  begin(AGENDA_HOLD);
+  ev_timer_init(&timer, break_loop, 0.02, 0);
+  ev_timer_start(ev, &timer);
+  ev_unref(ev);
+  ev_run(ev, 0);
+  CHECK(!ev_is_active(&timer)); /* it ran until then */
+  ev_ref(ev);
+  end();
+}
+
+static void test_default_loop(void)
+{
+  begin(AGENDA_DEFAULT_LOOP);
+  run(L, "host_loop = agenda.get_event_loop()"
+         " fut = host_loop:create_future()"
+         " t = host_loop:create_task(function() return agenda.await(fut) end)"
+         " host_loop:call_soon(function() fut:set_result('x') end)");
+  ev_run(ev, 0);
+  run(L, "assert(t:result() == 'x')");
+  end();
+  begin(0);
+  run(L, "local l = agenda.get_event_loop() assert(not pcall(l.get_running_loop)) l:close()"
+         " agenda.set_event_loop(nil)");
+  end();
+}
+
+static void test_takes_no_signal(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn("local loop = agenda.get_running_loop()"
+        " local ok, err = pcall(loop.add_signal_handler, loop, 'SIGUSR1', print)"
+        " assert(not ok and agenda.errors.RuntimeError:is(err)) return 1",
+        &o);
+  ev_run(ev, 0);
+  CHECK(o.first == 1);
+  end();
+  begin(AGENDA_SIGNALS);
+  spawn("local loop = agenda.get_running_loop()"
+        " loop:add_signal_handler('SIGUSR1', function() got = true end)"
+        " while not got do agenda.sleep(0.001) end loop:remove_signal_handler('SIGUSR1') return 2",
+        &o);
+  ev_run(ev, EVRUN_NOWAIT);
+  kill(getpid(), SIGUSR1);
+  ev_run(ev, 0);
+  CHECK(o.first == 2);
+  end();
+}
+
+static void test_attach_twice(void)
+{
+  begin(0);
+  CHECK(agenda_attach(L, ev, 0) == NULL);
+  CHECK(strstr(luaL_tolstring(L, -1, NULL), "attached already") != NULL);
+  lua_settop(L, 0);
+  CHECK(agenda_detach(L) == 0 && agenda_detach(L) == 0);
+  loop = agenda_attach(L, ev, 0);
+  CHECK(loop != NULL);
+  outcome o = {0};
+  spawn("agenda.sleep(0.001) return 4", &o);
+  ev_run(ev, 0);
+  CHECK(o.first == 4);
+  end();
+}
+
+static void test_step(void)
+{
+  outcome o = {0};
+  L = new_state();
+  loop = agenda_attach(L, NULL, 0);
+  CHECK(loop != NULL);
+  run(L, "agenda = require 'agenda'");
+  CHECK(agenda_pending(loop) == 0 && agenda_step(loop, 0) == 0 && agenda_step(loop, -1) == 0);
+  spawn("for _ = 1, 3 do agenda.sleep(0.002) end return 9", &o);
+  CHECK(agenda_step(loop, 0) == 1 && o.calls == 0);
+  int steps = 0;
+  while (agenda_pending(loop)) {
+    CHECK(agenda_step(loop, -1) >= 0);
+    CHECK(++steps < 100);
+  }
+  CHECK(o.calls == 1 && o.first == 9);
+  spawn("agenda.sleep(5)", NULL);
+  ev_tstamp before = ev_time();
+  CHECK(agenda_step(loop, 0) == 1 && agenda_step(loop, 0.02) == 1);
+  CHECK(ev_time() - before >= 0.019 && ev_time() - before < 3);
+  CHECK(agenda_detach(L) == 0);
+  CHECK(agenda_step(loop, 0) == -1 && agenda_pending(loop) == 0);
+  lua_close(L);
+}
+
+static int l_misuse(lua_State *state)
+{
+  CHECK(agenda_step(loop, 0) == -1);
+  CHECK(agenda_detach(state) == -1 && agenda_shutdown(state, 1) == -1);
+  CHECK(agenda_attach(state, ev, 0) == NULL);
+  CHECK(agenda_attach(state, NULL, 0) == loop);
+  CHECK(agenda_pending(loop) == 1);
+  return 0;
+}
+
+static void test_in_a_turn(void)
+{
+  outcome o = {0};
+  begin(0);
+  lua_register(L, "misuse", l_misuse);
+  spawn("misuse() return 1", &o);
+  ev_run(ev, 0);
+  CHECK(o.first == 1);
+  end();
+}
+
+/* ----- tasks --------------------------------------------------------------------------- */
+
+static void test_spawn_arguments_and_errors(void)
+{
+  outcome a = {0}, b = {0}, c = {0};
+  begin(0);
+  lua_pushinteger(L, 99);
+  push(L, "return select('#', ...), ...");
+  lua_pushinteger(L, 5);
+  lua_pushnil(L);
+  agenda_spawn(L, 2, on_done, &a);
+  CHECK(lua_gettop(L) == 2 && lua_tointeger(L, 1) == 99);
+  CHECK(strncmp(luaL_tolstring(L, 2, NULL), "<task", 5) == 0);
+  lua_settop(L, 0);
+  spawn("error('oops', 0)", &b);
+  spawn("error(agenda.errors.ValueError('bad'))", &c);
+  ev_run(ev, 0);
+  CHECK(a.status == LUA_OK && a.n == 3 && a.first == 2);
+  CHECK(b.status == LUA_ERRRUN && b.n == 1 && strcmp(b.text, "oops") == 0);
+  CHECK(c.status == LUA_ERRRUN && strcmp(c.text, "ValueError: bad") == 0);
+  end();
+}
+
+static int l_spawn_a_number(lua_State *state)
+{
+  lua_pushinteger(state, 1);
+  agenda_spawn(state, 0, NULL, NULL);
+  return 0;
+}
+
+static void test_spawn_refuses(void)
+{
+  begin(0);
+  lua_pushcfunction(L, l_spawn_a_number);
+  CHECK(lua_pcall(L, 0, 0, 0) == LUA_ERRRUN);
+  CHECK(strstr(luaL_tolstring(L, -1, NULL), "argument 1 is not awaitable") != NULL);
+  lua_settop(L, 0);
+  CHECK(agenda_detach(L) == 0);
+  lua_pushcfunction(L, l_spawn_a_number);
+  CHECK(lua_pcall(L, 0, 0, 0) == LUA_ERRRUN);
+  CHECK(strstr(luaL_tolstring(L, -1, NULL), "no running event loop") != NULL);
+  lua_settop(L, 0);
+  end();
+}
+
+static void test_cancel(void)
+{
+  outcome a = {0}, b = {0};
+  begin(0);
+  push(L, "local _ <close> = setmetatable({}, {__close = function() cleaned = true end})"
+          " agenda.sleep(100)");
+  agenda_spawn(L, 0, on_done, &a);
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(agenda_cancel(L, -1) == 1);
+  ev_run(ev, 0);
+  CHECK(a.calls == 1 && a.status == LUA_ERRRUN && strcmp(a.text, "CancelledError") == 0);
+  run(L, "assert(cleaned)");
+  CHECK(agenda_cancel(L, 1) == 0); /* it is done */
+  lua_settop(L, 0);
+  push(L, "never = true");
+  agenda_spawn(L, 0, on_done, &b);
+  CHECK(agenda_cancel(L, 1) == 1);
+  lua_settop(L, 0);
+  ev_run(ev, 0);
+  CHECK(b.calls == 1 && b.status == LUA_ERRRUN);
+  run(L, "assert(not never)");
+  end();
+}
+
+static void on_done_raises(lua_State *state, int status, int n, void *ud)
+{
+  (void)status, (void)n;
+  ++*(int *)ud;
+  luaL_error(state, "from done");
+}
+
+static void test_errors_go_to_the_handler(void)
+{
+  int calls = 0;
+  begin(0);
+  push(L, "agenda.get_running_loop():set_exception_handler(function(_, context)"
+          " log[#log + 1] = tostring(context.exception) end)");
+  agenda_spawn(L, 0, on_done_raises, &calls);
+  lua_pop(L, 1);
+  ev_run(ev, 0);
+  spawn("error('nobody asks', 0)", NULL);
+  ev_run(ev, 0);
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  spawn("error(agenda.errors.KeyboardInterrupt('stop'))", NULL);
+  ev_run(ev, 0);
+  CHECK(calls == 1);
+  run(L, "assert(log[1]:find('from done')) assert(log[2] == 'nobody asks')"
+         " assert(log[3] == 'KeyboardInterrupt: stop', log[3]) assert(#log == 3)");
+  end();
+}
+
+/* A task with a completion is kept, though nothing in Lua holds it. */
+static void test_completion_keeps_the_task(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn("return agenda.await(agenda.future())", &o);
+  ev_run(ev, EVRUN_NOWAIT);
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  CHECK(o.calls == 0 && agenda_pending(loop) == 1);
+  end();
+  CHECK(o.calls == 1 && o.status == LUA_ERRRUN);
+}
+
+/* ----- awaitables ---------------------------------------------------------------------- */
+
+static void test_futures(void)
+{
+  outcome o = {0};
+  begin(0);
+  agenda_future_new(L); /* outside of a turn: of the attached loop */
+  lua_pushvalue(L, 1);
+  lua_setglobal(L, "fut");
+  spawn("local a, b, c = agenda.await(fut) assert(select('#', agenda.await(fut)) == 3)"
+        " assert(b == nil) return a + c",
+        &o);
+  ev_run(ev, EVRUN_NOWAIT);
+  lua_pushinteger(L, 1);
+  lua_pushnil(L);
+  lua_pushinteger(L, 2);
+  CHECK(agenda_future_resolve(L, 1, 3) == 1 && lua_gettop(L) == 1);
+  ev_run(ev, 0);
+  CHECK(o.first == 3);
+  CHECK(agenda_future_resolve(L, 1, 0) == 0 && lua_gettop(L) == 1);
+  lua_pushliteral(L, "late");
+  CHECK(agenda_future_reject(L, 1) == 0 && lua_gettop(L) == 1);
+  lua_settop(L, 0);
+  agenda_future_new(L);
+  lua_pushvalue(L, 1);
+  lua_setglobal(L, "fut");
+  spawn("agenda.await(fut)", &o);
+  ev_run(ev, EVRUN_NOWAIT);
+  lua_pushliteral(L, "no luck");
+  CHECK(agenda_future_reject(L, -2) == 1 && lua_gettop(L) == 1);
+  ev_run(ev, 0);
+  CHECK(o.calls == 2 && o.status == LUA_ERRRUN && strcmp(o.text, "no luck") == 0);
+  lua_settop(L, 0);
+  agenda_future_new(L);
+  CHECK(agenda_cancel(L, 1) == 1 && agenda_cancel(L, 1) == 0);
+  CHECK(agenda_future_resolve(L, 1, 0) == 0);
+  lua_settop(L, 0);
+  end();
+}
+
+static int after_await(lua_State *state, int status, lua_KContext ctx)
+{
+  CHECK(status == LUA_YIELD || status == LUA_OK);
+  CHECK(lua_tointeger(state, 2) == 42); /* what was on the stack still is */
+  lua_pushinteger(state, (lua_Integer)ctx + status);
+  return lua_gettop(state) - 2;
+}
+
+static int l_wait(lua_State *state)
+{
+  lua_settop(state, 1);
+  lua_pushinteger(state, 42);
+  return agenda_await(state, 1, 1000, after_await);
+}
+
+static int l_wait_plainly(lua_State *state)
+{
+  return agenda_await(state, -1, 0, NULL);
+}
+
+static void test_await(void)
+{
+  outcome o = {0};
+  begin(0);
+  lua_register(L, "wait", l_wait);
+  lua_register(L, "wait_plainly", l_wait_plainly);
+  spawn("local t = agenda.spawn(function() agenda.sleep(0.001) return 'a', 'b' end)"
+        " local a, b, n = wait(t) assert(a == 'a' and b == 'b' and n == 1001)"
+        " a, b, n = wait(t) assert(a == 'a' and b == 'b' and n == 1000)"
+        " local co = agenda.async(function() agenda.sleep(0) return 5, nil end)"
+        " assert(select('#', wait_plainly(1, 2, co())) == 2)"
+        " assert(select('#', wait_plainly(1, 2, t)) == 2)"
+        " local ok, err = pcall(wait, agenda.spawn(function() agenda.sleep(0) error('x', 0) end))"
+        " assert(not ok and err == 'x')"
+        " assert(not pcall(wait, 17))"
+        " local me = agenda.spawn(function() wait(agenda.future()) end)"
+        " agenda.sleep(0) me:cancel() local ok, err = pcall(agenda.await, me)"
+        " assert(agenda.errors.CancelledError:is(err))"
+        " return 6",
+        &o);
+  ev_run(ev, 0);
+  CHECK(o.status == LUA_OK && o.first == 6);
+  run(L, "local ok, err = pcall(wait, agenda.future())"
+         " assert(not ok and agenda.errors.RuntimeError:is(err))");
+  end();
+}
+
+/* ----- posting ------------------------------------------------------------------------- */
+
+enum { POSTS = 1000 };
+
+static int posts_run;
+
+static void on_posted(lua_State *state, void *ud)
+{
+  CHECK(lua_gettop(state) == 0);
+  CHECK((int)(size_t)ud == posts_run);
+  lua_pushinteger(state, 1); /* left there: it is dropped */
+  posts_run++;
+  if (posts_run == 500)
+    luaL_error(state, "in a posted function");
+}
+
+static void *poster(void *unused)
+{
+  (void)unused;
+  for (size_t i = 0; i < POSTS; i++)
+    CHECK(agenda_post(loop, on_posted, (void *)i) == 0);
+  return NULL;
+}
+
+static void test_post(void)
+{
+  outcome o = {0};
+  pthread_t thread;
+  begin(0);
+  lua_pushcfunction(L, l_misuse); /* any value stays where it is */
+  spawn("agenda.get_running_loop():set_exception_handler(function(_, context)"
+        " log[#log + 1] = tostring(context.exception) end)"
+        " while not log[1] do agenda.sleep(0.001) end return 1",
+        &o);
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(pthread_create(&thread, NULL, poster, NULL) == 0);
+  while (posts_run < POSTS)
+    agenda_step(loop, 1);
+  pthread_join(thread, NULL);
+  ev_run(ev, 0);
+  CHECK(o.first == 1 && lua_gettop(L) == 1);
+  run(L, "assert(#log == 1 and log[1]:find('in a posted function'))");
+  lua_settop(L, 0);
+  end();
+}
+
+static void on_never(lua_State *state, void *ud)
+{
+  (void)state, (void)ud;
+  CHECK(!"this is never called");
+}
+
+static void test_post_after_detach(void)
+{
+  begin(0);
+  CHECK(agenda_retain(loop) == loop);
+  CHECK(agenda_detach(L) == 0);
+  CHECK(agenda_post(loop, on_never, NULL) == -1);
+  lua_close(L);
+  CHECK(agenda_post(loop, on_never, NULL) == -1);
+  agenda_retain(loop);
+  agenda_release(loop);
+  CHECK(agenda_pending(loop) == 0 && agenda_step(loop, 0) == -1);
+  agenda_release(loop);
+  ev_loop_destroy(ev);
+}
+
+static void test_post_after_close(void)
+{
+  begin(0);
+  agenda_retain(loop);
+  lua_close(L);
+  CHECK(agenda_post(loop, on_never, NULL) == -1);
+  agenda_release(loop);
+  ev_loop_destroy(ev);
+}
+
+static int resolve_top;
+
+static void on_resolve(lua_State *state, void *ud)
+{
+  lua_rawgeti(state, LUA_REGISTRYINDEX, *(int *)ud);
+  lua_pushliteral(state, "from a thread");
+  CHECK(agenda_future_resolve(state, 1, 1) == 1);
+  resolve_top = lua_gettop(state);
+}
+
+static int future_ref;
+
+static void *resolver(void *unused)
+{
+  (void)unused;
+  usleep(5000);
+  CHECK(agenda_post(loop, on_resolve, &future_ref) == 0);
+  return NULL;
+}
+
+/* A blocked ev_run is woken by a post. */
+static void test_post_wakes(void)
+{
+  outcome o = {0};
+  pthread_t thread;
+  begin(0);
+  agenda_future_new(L);
+  lua_pushvalue(L, -1);
+  future_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_setglobal(L, "fut");
+  spawn("return agenda.await(fut)", &o);
+  CHECK(pthread_create(&thread, NULL, resolver, NULL) == 0);
+  ev_run(ev, 0);
+  pthread_join(thread, NULL);
+  CHECK(strcmp(o.text, "from a thread") == 0 && resolve_top == 1);
+  end();
+}
+
+/* ----- the end ------------------------------------------------------------------------- */
+
+static const char *const busy =
+  "local function cleanup() agenda.sleep(0.001) log[#log + 1] = 'cleaned' end"
+  " local _ <close> = agenda.defer(cleanup)"
+  " agenda.sleep(100)";
+
+static const char *const generator =
+  "local gen = agenda.asyncgen(function()"
+  "   local _ <close> = agenda.defer(function() agenda.sleep(0.001) log[#log + 1] = 'gen' end)"
+  "   agenda.yield(1) end)"
+  " the_gen = (gen()) agenda.await(the_gen:anext())";
+
+static void test_shutdown(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn(busy, &o);
+  spawn(generator, NULL);
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(agenda_shutdown(L, 5) == 0);
+  CHECK(o.calls == 1 && o.status == LUA_ERRRUN && strcmp(o.text, "CancelledError") == 0);
+  run(L, "table.sort(log) assert(log[1] == 'cleaned' and log[2] == 'gen' and #log == 2)");
+  CHECK(agenda_pending(loop) == 0 && agenda_shutdown(L, 1) == 0);
+  end();
+}
+
+static void test_shutdown_deadline(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn("agenda.get_running_loop():set_exception_handler(function(_, context)"
+        " log[#log + 1] = context.message end)",
+        NULL);
+  spawn("for _ = 1, 9 do pcall(agenda.sleep, 100) end", &o);
+  ev_run(ev, EVRUN_NOWAIT);
+  ev_tstamp before = ev_time();
+  CHECK(agenda_shutdown(L, 0.05) == 1);
+  CHECK(ev_time() - before >= 0.049 && ev_time() - before < 3);
+  CHECK(o.calls == 1 && o.status == LUA_ERRRUN);
+  run(L, "assert(#log == 1 and log[1]:find('destroyed'), table.concat(log, '; '))");
+  end();
+}
+
+/* From inside of a callback of the host's, with its loop running. */
+static int shutdown_result = -2;
+
+static void on_shutdown(struct ev_loop *l, ev_timer *timer, int revents)
+{
+  (void)l, (void)timer, (void)revents;
+  shutdown_result = agenda_shutdown(L, 5);
+}
+
+static void test_shutdown_inside_ev_run(void)
+{
+  outcome o = {0};
+  ev_timer timer, late;
+  begin(0);
+  spawn(busy, &o);
+  ev_timer_init(&timer, on_shutdown, 0.005, 0);
+  ev_timer_start(ev, &timer);
+  ev_timer_init(&late, on_tick, 0.03, 0);
+  ev_timer_start(ev, &late);
+  host_ticks = 0;
+  ev_run(ev, 0);
+  CHECK(shutdown_result == 0 && o.calls == 1);
+  CHECK(host_ticks == 1); /* the host's ev_run went on */
+  end();
+}
+
+static void test_detach_with_tasks(void)
+{
+  outcome a = {0}, b = {0};
+  begin(0);
+  run(L, "agenda.set_warning_handler(function() end)");
+  spawn("local _ <close> = agenda.defer(function() log[1] = 'cleaned' end) agenda.sleep(100)", &a);
+  spawn("agenda.get_running_loop():set_exception_handler(function() end)"
+        " for _ = 1, 9 do pcall(agenda.sleep, 100) end", &b);
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(agenda_detach(L) == 0);
+  CHECK(a.calls == 1 && b.calls == 1);
+  run(L, "assert(log[1] == 'cleaned')");
+  CHECK(lua_gettop(L) == 0);
+  end();
+}
+
+static void test_close_without_detach(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn("agenda.get_running_loop():set_exception_handler(function() end)"
+        " agenda.get_running_loop():add_reader(0, function() end) agenda.sleep(100)", &o);
+  spawn(generator, NULL);
+  ev_run(ev, EVRUN_NOWAIT);
+  lua_close(L);
+  CHECK(o.calls == 0);
+  ev_run(ev, 0); /* nothing of the library's is left in it */
+  ev_loop_destroy(ev);
+}
+
+/* ----- several ------------------------------------------------------------------------- */
+
+enum { STATES = 8 };
+
+static void test_states_on_one_loop(void)
+{
+  lua_State *states[STATES];
+  outcome o[STATES] = {{0}};
+  ev = ev_loop_new(EVFLAG_AUTO);
+  for (int i = 0; i < STATES; i++) {
+    states[i] = new_state();
+    CHECK(agenda_attach(states[i], ev, 0) != NULL);
+    run(states[i], "agenda = require 'agenda'");
+    push(states[i], "local r, w = ... local sum = 0"
+                    " for i = 1, 20 do agenda.sleep(i % 3 / 1000) sum = sum + r end"
+                    " local fut = agenda.future() local loop = agenda.get_running_loop()"
+                    " loop:add_writer(1, function() loop:remove_writer(1) fut:set_result() end)"
+                    " fut:await() return sum");
+    lua_pushinteger(states[i], i);
+    agenda_spawn(states[i], 1, on_done, &o[i]);
+    lua_settop(states[i], 0);
+  }
+  ev_timer timer;
+  ev_timer_init(&timer, break_loop, 0.01, 0);
+  ev_timer_start(ev, &timer);
+  ev_run(ev, 0);
+  CHECK(agenda_detach(states[3]) == 0); /* one goes early, the others go on */
+  lua_close(states[3]);
+  ev_run(ev, 0);
+  for (int i = 0; i < STATES; i++) {
+    CHECK(o[i].calls == 1);
+    if (i != 3) {
+      CHECK(o[i].status == LUA_OK && o[i].first == 20 * i);
+      CHECK(agenda_detach(states[i]) == 0);
+      lua_close(states[i]);
+    }
+  }
+  ev_loop_destroy(ev);
+}
+
+static void test_fork(void)
+{
+  outcome parent = {0}, child = {0};
+  begin(0);
+  spawn("fut = agenda.future() fut:await() log[#log + 1] = 'old' return 1", &parent);
+  ev_run(ev, EVRUN_NOWAIT);
+  pid_t pid = fork();
+  if (pid == 0) {
+    ev_loop_fork(ev);
+    agenda_loop *fresh = agenda_attach(L, ev, 0);
+    CHECK(fresh != NULL);
+    spawn("agenda.sleep(0.01) log[#log + 1] = 'new' return 2", &child);
+    ev_run(ev, 0);
+    CHECK(child.calls == 1 && child.first == 2 && parent.calls == 0);
+    run(L, "assert(#log == 1 and log[1] == 'new')");
+    end();
+    exit(0);
+  }
+  int status;
+  run(L, "fut:set_result()");
+  ev_run(ev, 0);
+  CHECK(parent.calls == 1 && parent.first == 1);
+  CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  end();
+}
+
+/* ----- other modules ------------------------------------------------------------------- */
+
+static void test_import(void)
+{
+  L = new_state();
+  luaL_requiref(L, "agenda.core", luaopen_agenda_core, 0);
+  lua_settop(L, 0);
+  const agenda_api *api = agenda_import(L);
+  CHECK(api != NULL && api->version == AGENDA_API_VERSION && lua_gettop(L) == 0);
+  CHECK(api->spawn == agenda_spawn && api->await == agenda_await);
+  lua_close(L);
+}
+
+/* ----- running them -------------------------------------------------------------------- */
+
+#define TEST(name) {#name, test_##name}
+
+static const struct {
+  const char *name;
+  void (*function)(void);
+} tests[] = {
+  TEST(runs_with_plain_ev_run),
+  TEST(sees_the_loop_in_tasks),
+  TEST(shares_the_loop_with_the_host),
+  TEST(hold_keeps_ev_run),
+  TEST(default_loop),
+  TEST(takes_no_signal),
+  TEST(attach_twice),
+  TEST(step),
+  TEST(in_a_turn),
+  TEST(spawn_arguments_and_errors),
+  TEST(spawn_refuses),
+  TEST(cancel),
+  TEST(errors_go_to_the_handler),
+  TEST(completion_keeps_the_task),
+  TEST(futures),
+  TEST(await),
+  TEST(post),
+  TEST(post_after_detach),
+  TEST(post_after_close),
+  TEST(post_wakes),
+  TEST(shutdown),
+  TEST(shutdown_deadline),
+  TEST(shutdown_inside_ev_run),
+  TEST(detach_with_tasks),
+  TEST(close_without_detach),
+  TEST(states_on_one_loop),
+  TEST(fork),
+  TEST(import),
+};
+
+int main(int argc, char **argv)
+{
+  for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+    if (argc < 2)
+      puts(tests[i].name);
+    else if (strcmp(argv[1], tests[i].name) == 0) {
+      tests[i].function();
+      return 0;
+    }
+  }
+  return argc < 2 ? 0 : 2;
+}
