@@ -116,7 +116,8 @@ AGENDA_EXPORT int agenda_post(agenda_loop *self, agenda_posted fn, void *ud)
   return open ? 0 : -1;
 }
 
-/* Takes the first, unless it was posted after `end`. */
+/* Takes the first, unless it was posted after `end`. NB: a post wakes the loop only if it finds the
+** queue empty, so for what is left the loop has to be woken here. */
 static bool take_posted(agenda_loop *self, posted **end, posted *taken)
 {
   pthread_mutex_lock(&self->lock);
@@ -131,6 +132,8 @@ static bool take_posted(agenda_loop *self, posted **end, posted *taken)
       self->last = &self->first;
     free(item);
   }
+  else if (item != NULL)
+    agenda_loop_wake(&self->loop->woken, self->loop->wake_fd);
   pthread_mutex_unlock(&self->lock);
   return more;
 }

@@ -22,7 +22,7 @@ end
 -- @treturn boolean whether it ended with 0
 -- @treturn string what it wrote to stdout and stderr
 function program.run(command)
-  local pipe = assert(io.popen("{ " .. command .. "; } 2>&1"))
+  local pipe = assert(io.popen("{ timeout -s KILL 60 " .. command .. "; } 2>&1"))
   local output = pipe:read("a")
   return pipe:close() == true, output
 end
