@@ -27,7 +27,7 @@ describe("agenda.h as a header", function()
     compiles("gcc -xc -std=c99" .. STRICT, USE:format("return agenda_detach(L);"))
   end)
 
-  it("is C++, also with libev and lua.hpp before it", function()
+  it("is C++, also with libev and lua.hpp before it #slow", function()
     compiles("g++ -xc++ -std=c++11" .. STRICT, USE:format("return agenda_detach(L);"))
     compiles("g++ -xc++ -std=c++11" .. STRICT, "#include <lua.hpp>\\n#include <ev.h>\\n"
       .. USE:format("return agenda_import(L)->detach(L);"))
