@@ -73,7 +73,8 @@ agenda_loop *agenda_attach(lua_State *L, struct ev_loop *ev, int flags);
 /*
 ** For a host whose outer loop is not libev: runs what is ready, or waits up to `timeout` seconds
 ** (0: not at all; less: without limit) for what comes and runs that. 1 if something is left to do,
-** 0 if nothing is, -1 in a turn and after agenda_detach. Errors go to the exception handler. [-0, +0]
+** 0 if nothing is, -1 in a turn and after agenda_detach. Errors go to the exception handler.
+** [-0, +0]
 */
 int agenda_step(agenda_loop *loop, double timeout);
 
