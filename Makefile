@@ -152,7 +152,7 @@ examples: ## run every example and every snippet of the documents, check what th
 	@script/setup build test
 	@$(SUBMAKE) all
 	@script/with_tree $(LUA) script/check_examples.lua
-	@script/with_tree $(LUA) script/check_snippets.lua docs/tutorial.md README.md
+	@script/with_tree $(LUA) script/check_snippets.lua docs/tutorial.md docs/cookbook.md README.md
 
 .PHONY: bench
 bench: ## run the benchmarks beside their yardsticks; BENCH=name for one
