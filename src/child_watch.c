@@ -40,6 +40,7 @@ typedef struct child_source {
   agenda_watch watch;
   agenda_signal_slot *slot; /* NULL while it has no children */
   agenda_list children;
+  bool no_pidfds;           /* the kernel said so */
 } child_source;
 
 struct agenda_child {
@@ -304,7 +305,11 @@ static int open_source(agenda_loop *loop, child_source *source)
 
 /* ----- the beginning ------------------------------------------------------------------- */
 
-agenda_child *agenda_child_new(lua_State *L, int index)
+/*
+** NB: SIGCHLD is caught before the child is born: a host that ignores the signal would have the
+** kernel throw its exit code away.
+*/
+agenda_child *agenda_child_new(lua_State *L, int index, bool by_signal)
 {
   agenda_loop *loop = agenda_loop_check(L, index, true);
   child_source *source = find_source(L, index);
@@ -319,17 +324,22 @@ agenda_child *agenda_child_new(lua_State *L, int index)
   child->source = source;
   child->anchor = agenda_schedule_anchor(L, loop->schedule, -1);
   child->loop = loop;
+  if ((by_signal || source->no_pidfds) && open_source(loop, source) == 0)
+    agenda_list_append(&source->children, &child->link);
   return child;
 }
 
 /* NB: it may have ended before the first SIGCHLD was caught, so it is asked once in any case. */
-int agenda_child_begin(lua_State *L, agenda_child *child, pid_t pid, bool by_signal)
+int agenda_child_begin(lua_State *L, agenda_child *child, pid_t pid)
 {
   agenda_loop *loop = child->loop;
   child->pid = pid;
   child->parent = getpid();
   child->status = CHILD_RUNNING;
-  child->pidfd = by_signal ? -1 : open_pidfd(pid);
+  if (agenda_list_empty(&child->link)) {
+    child->pidfd = open_pidfd(pid);
+    child->source->no_pidfds = child->pidfd < 0 && errno == ENOSYS;
+  }
   if (child->pidfd >= 0) {
     child->watch.polled = true;
     agenda_loop_attach(loop, &child->watch);
@@ -343,6 +353,7 @@ int agenda_child_begin(lua_State *L, agenda_child *child, pid_t pid, bool by_sig
     let_go(L, child);
     return failure;
   }
+  agenda_list_unlink(&child->link);
   agenda_list_append(&child->source->children, &child->link);
   agenda_loop_attach(loop, &child->watch);
   agenda_loop_happened(loop, &child->watch);

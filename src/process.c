@@ -372,7 +372,7 @@ static int l_spawn_child(lua_State *L)
   for (int i = 0; i < STDIO; i++)
     check_stdio(L, &p, i);
   agenda_slot_push(L, AGENDA_SLOT_LOOP);
-  agenda_child *child = agenda_child_new(L, lua_gettop(L));
+  agenda_child *child = agenda_child_new(L, lua_gettop(L), lua_toboolean(L, ARG_BY_SIGNAL));
   for (int i = 0; i < STDIO; i++) {
     int number = open_stdio(&p, i);
     if (number == 0)
@@ -385,7 +385,7 @@ static int l_spawn_child(lua_State *L)
     agenda_child_drop(L, child);
     return raise_failure(L, &p, &failed);
   }
-  int number = agenda_child_begin(L, child, pid, lua_toboolean(L, ARG_BY_SIGNAL));
+  int number = agenda_child_begin(L, child, pid);
   if (number != 0)
     return abandon(L, &p, number, "SIGCHLD", p.arguments[0]);
   close_opened(&p);

@@ -11,10 +11,13 @@ local function shell(text)
   return agenda.subprocess{"sh", "-c", text}
 end
 
-for _, road in ipairs {"pidfd", "SIGCHLD"} do
+local usual = core._child_by_signal
+local roads = {"SIGCHLD", not usual and "pidfd" or nil}
+
+for _, road in ipairs(roads) do
   describe("a child watched by " .. road, function()
     before_each(function() core._child_by_signal = road == "SIGCHLD" end)
-    after_each(function() core._child_by_signal = false end)
+    after_each(function() core._child_by_signal = usual end)
 
     it("gives its exit code", function()
       agenda.run(function()
@@ -348,11 +351,16 @@ describe("a child that somebody else waited for", function()
       end)
     ]]
     file:close()
-    local pipe <close> = assert(io.popen("env --ignore-signal=CHLD lua5.4 " .. path .. " 2>&1"))
-    local text = pipe:read("a")
+    local function text_of(watch)
+      local pipe <close> = assert(io.popen(("env --ignore-signal=CHLD AGENDA_CHILD_WATCH=%s lua5.4 %s 2>&1")
+        :format(watch, path)))
+      return pipe:read("a")
+    end
+    local text, caught = text_of "", text_of "signal"
     os.remove(path)
     assert.matches("255\t255\n", text)
     assert.matches("process %d+ was waited for by somebody else", text)
+    assert.equal("0\t0\n", caught)
   end)
 end)
 

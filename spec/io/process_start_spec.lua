@@ -142,6 +142,7 @@ describe("agenda.subprocess", function()
     end)
 
     it("E2BIG for arguments that are too long", function()
+      if os.getenv "AGENDA_VARIANT" == "valgrind" then return end -- which fails by itself there
       fails("E2BIG", "exec", "true", {"true", ("x"):rep(1 << 20)})
     end)
 
