@@ -8,14 +8,15 @@
 --
 -- A benchmark is a file that returns a table: `measures`, functions that return figures; `order`,
 -- the names of those to make, or a function that says them; `rows`, a function of the medians that
--- returns rows of the table and perhaps a remark; `runs`, if not RUNS.
+-- returns rows of the table and perhaps a remark; `runs`, if not RUNS; `lua`, if another
+-- interpreter is to run it.
 
 package.path = "bench/?.lua;" .. package.path
 
 local RUNS = 5
 local BENCHMARKS = {
   "iterate", "class_shaped", "spawn", "switch", "asleep", "chain", "wake", "queue", "lock", "group",
-  "map", "timeout", "io_echo", "io_idle", "io_bulk", "io_lines", "subprocess",
+  "map", "timeout", "io_echo", "io_idle", "io_bulk", "io_lines", "subprocess", "portable",
 }
 local RESULTS = "bench/RESULTS.md"
 
@@ -37,9 +38,9 @@ end
 
 local pinned = pin()
 
-local function measure(benchmark, name)
+local function measure(lua, benchmark, name)
   local command = ("env -u AGENDA_DEBUG %s%s bench/measure.lua %s %s")
-    :format(pinned, LUA, benchmark, name)
+    :format(pinned, lua, benchmark, name)
   local text = output_of(command)
   if not text then
     error("failed: " .. command, 0)
@@ -66,7 +67,7 @@ local function medians_of(name, benchmark)
   for run = 1, runs do
     for _, measure_name in ipairs(order) do
       io.stderr:write(("\r\27[K%s %d of %d: %s"):format(name, run, runs, measure_name))
-      for key, value in pairs(measure(name, measure_name)) do
+      for key, value in pairs(measure(benchmark.lua or LUA, name, measure_name)) do
         local of_measure = samples[measure_name] or {}
         samples[measure_name] = of_measure
         of_measure[key] = of_measure[key] or {}

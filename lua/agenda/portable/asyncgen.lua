@@ -93,7 +93,7 @@ local function slow_iteration(self, ...)
   return receive_iteration(self, call(self))
 end
 
-AsyncGenerator.__call = frame.iterator(slow_iteration)
+AsyncGenerator.__call, asyncgen.loop = frame.iterator(slow_iteration)
 
 -- ----- anext, asend, athrow, aclose ------------------------------------------------------------
 --

@@ -151,7 +151,7 @@ local function failed(body, err)
 end
 
 local function value_of(body, ...)
-  body._status, body._hand = "open", false
+  body._status, body._hand, body._by = "open", false, false
   if not body._deep then
     body._co = body._thread
   end
@@ -404,9 +404,18 @@ function frame.take_over(body, err)
   return ran(body, leaf, raw_resume(leaf._thread))
 end
 
---- The quick road of a loop: the next values, or `slow(body)` where there is more to it.
+local function give(f, first, ...)
+  if first == nil then
+    return false
+  end
+  return f(first, ...)
+end
+
+--- The quick roads of a loop, or `slow(body)` where there is more to it.
 -- @tparam function slow gets the body, and the outcome as `call` gives it; nothing if the body is
 -- not suspended at a yield
+-- @treturn function `(body)`: the next values
+-- @treturn function `(f, body)`: calls f with the values of each until it returns false
 function frame.iterator(slow)
   local function received(body, ok, ...)
     if signal == VALUE and ... ~= nil then
@@ -421,8 +430,18 @@ function frame.iterator(slow)
     return slow(body, settled(body, ok, ...))
   end
 
+  local function given(f, body, ok, ...)
+    if signal == VALUE and ... ~= nil then
+      signal = false
+      return f(...)
+    end
+    return give(f, received(body, ok, ...))
+  end
+
   return function(body)
     return received(body, raw_resume(body._co))
+  end, function(f, body)
+    repeat until given(f, body, raw_resume(body._co)) == false
   end
 end
 
@@ -489,8 +508,23 @@ end
 -- NB: where raw_yield fails (inside of a gsub callback) the signal stays set, and a wait of the
 -- host's that follows at once would be taken for a value. Asking isyieldable before each value
 -- would cost LuaJIT a quarter of it; Lua 5.4 asks.
-function frame.yield(...)
+local function yield_one(value)
   if not bodies[running()] then
+    return refuse_yield()
+  end
+  signal = VALUE
+  local mode = raw_yield(value)
+  if mode == nil then
+    return
+  end
+  return taken()
+end
+
+-- One value has a road of its own, as LuaJIT compiles no `...` after a call that it cannot compile.
+function frame.yield(...)
+  if select("#", ...) == 1 then
+    return yield_one((...))
+  elseif not bodies[running()] then
     return refuse_yield()
   end
   signal = VALUE

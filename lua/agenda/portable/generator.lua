@@ -75,7 +75,7 @@ local function slow_iteration(self, ...)
   return receive_iteration(self, call(self))
 end
 
-Generator.__call = frame.iterator(slow_iteration)
+Generator.__call, generator.loop = frame.iterator(slow_iteration)
 
 local methods = {}
 

@@ -187,6 +187,12 @@ function iterate.each(x, f, ...)
     error(("bad argument #2 to 'each' (function expected, got %s)"):format(type(f)), 2)
   end
   local iterator, state, control, closing = iterate.aiter(x, ...)
+  local metatable = getmetatable(iterator)
+  if metatable == AsyncGenerator then
+    return iterate.with_closing(closing, asyncgen.loop, f, iterator)
+  elseif metatable == Generator then
+    return iterate.with_closing(closing, generator.loop, f, iterator)
+  end
   return iterate.with_closing(closing, loop, f, iterator, state, control)
 end
 
