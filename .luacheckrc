@@ -12,6 +12,7 @@ files["spec"] = {
   -- Specs of what the collector does hold on to values, or let go of them, and nothing else.
   ignore = {"231", "241", "311", "431", "432", "542"},
 }
+files["examples/tarantool"] = {std = "luajit"}
 files["spec/portable/tarantool"] = {std = "luajit"}
 files["spec/portable/nginx"] = {std = "ngx_lua"}
 files["examples/openresty"] = {std = "ngx_lua"}

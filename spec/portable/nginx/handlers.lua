@@ -176,7 +176,7 @@ function handlers.pipeline()
   end, it.take(4, ticks(10, 0.001)), {concurrency = 4})
   say(unpack(it.collect(squares)))
   say(unpack(it.collect(it.merge(ticks(2, 0.02), it.buffer(2, ticks(1, 0.01))))))
-  say(tostring(select(2, pcall(it.collect, it.timeout(0.01, ticks(1, 0.05))))))
+  say(select(2, pcall(it.collect, it.timeout(0.01, ticks(1, 0.05)))).name)
 end
 
 function handlers.waits_in_callback()
