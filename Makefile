@@ -128,8 +128,9 @@ test: ## set up, build, run every spec; SPEC=path, FILTER=name, TAGS=, EXCLUDE_T
 	@PORTABLE=1 $(RUN_SPECS)
 
 .PHONY: test-portable
-test-portable: ## the specs on agenda.portable, under Lua 5.4 and LuaJIT (test runs them too)
-	@script/setup test portable
+test-portable: ## the specs that both editions share: core, portable, portable under LuaJIT
+	@script/setup build test portable
+	@$(SUBMAKE) all
 	@SPEC="$(SPEC)" FILTER="$(FILTER)" script/test_portable
 
 .PHONY: test-nginx
