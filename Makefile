@@ -143,8 +143,8 @@ test-tarantool: ## agenda.portable in a real Tarantool, unpacked below build/ if
 	@script/test_tarantool
 
 .PHONY: demo
-demo: ## set up, build, follow a live log through a pipeline (examples/follow.lua)
-	@script/setup build
+demo: ## set up, build, follow a live log through a pipeline, serve HTTP to curl
+	@script/setup build demo
 	@$(SUBMAKE) all
 	@script/demo
 

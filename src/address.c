@@ -145,6 +145,17 @@ int agenda_address_push(lua_State *L, const agenda_address *address)
   return 2;
 }
 
+void agenda_address_push_value(lua_State *L, const agenda_address *address)
+{
+  lua_createtable(L, 2, 0);
+  if (agenda_address_push(L, address) == 1) {
+    lua_remove(L, -2);
+    return;
+  }
+  lua_rawseti(L, -3, 2);
+  lua_rawseti(L, -2, 1);
+}
+
 const char *agenda_address_push_text(lua_State *L, const agenda_address *address)
 {
   char host[HOST_SIZE];

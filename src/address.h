@@ -29,6 +29,9 @@ int agenda_address_check(lua_State *L, int index, int family, agenda_address *ad
 /* Pushes host and port, or the path ("" for none), and gives how many that is. [-0, +(1|2)] */
 int agenda_address_push(lua_State *L, const agenda_address *address);
 
+/* Pushes a table {host, port}, or the path. [-0, +1] */
+void agenda_address_push_value(lua_State *L, const agenda_address *address);
+
 /* Pushes "127.0.0.1:80", "[::1]:80" or the path, for messages. [-0, +1] */
 const char *agenda_address_push_text(lua_State *L, const agenda_address *address);
 

@@ -47,10 +47,7 @@ static int l_datagram_socket(lua_State *L)
 static int push_datagram(lua_State *L, const char *data, size_t size, const agenda_address *from)
 {
   lua_pushlstring(L, data, size);
-  lua_createtable(L, 2, 0);
-  int n = agenda_address_push(L, from);
-  for (int i = n; i > 0; i--)
-    lua_rawseti(L, -i - 1, i);
+  agenda_address_push_value(L, from);
   return 2;
 }
 

@@ -599,13 +599,15 @@ static int accept_one(agenda_socket *self)
 
 /*** Takes a connection that has come, if there is one.
 @function socket:accept
+@tparam[opt] boolean both whether its own address is asked for, too
 @treturn ?integer its descriptor, which is the caller's to close from here on
-@treturn ?string the peer's host, or path
-@treturn ?integer its port
+@treturn ?table the peer's {host, port}; its path for a Unix socket
+@treturn ?table its own {host, port}, if asked for
 @raise OSError */
 static int l_accept(lua_State *L)
 {
   agenda_socket *self = check_open(L);
+  bool both = lua_toboolean(L, 2);
   luaL_checkstack(L, 8, "accept");
   if (self->accepted < 0)
     self->accepted = accept_one(self);
@@ -615,11 +617,16 @@ static int l_accept(lua_State *L)
     return agenda_error_raise_os(L, errno, "accept", NULL);
   }
   /* NB: it is the socket's until nothing can fail any more. */
-  int n = agenda_address_push(L, &self->peer);
+  agenda_address own = {.length = sizeof own.storage};
+  agenda_address_push_value(L, &self->peer);
+  if (both && getsockname(self->accepted, &own.any, &own.length) == 0)
+    agenda_address_push_value(L, &own);
+  else
+    lua_pushnil(L);
   lua_pushinteger(L, self->accepted);
-  lua_insert(L, -n - 1);
+  lua_insert(L, -3);
   self->accepted = -1;
-  return n + 1;
+  return 3;
 }
 
 /*** Gives the descriptor away and closes the object; nobody may be waiting.

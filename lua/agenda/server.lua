@@ -90,35 +90,25 @@ local function is_dismissal(self, stream, err)
   return self._dismissed[stream] and (OSError:is(err) or RuntimeError:is(err))
 end
 
--- Sends what the handler has left unsent. A peer that has gone is no failure of the handler's.
-local function finish(stream)
-  stream:close()
-  local ok, err = pcall(stream.wait_closed, stream)
-  if not ok then
-    stream:abort()
-    if not errors.Error:is(err) then
-      error(err, 0)
-    end
-  end
-end
-
--- The task of a connection.
-local function serve(self, stream)
+-- Runs the handler and sends what it has left unsent. Raises a cancellation and its like alone.
+local function converse(self, stream)
   if self._tls and not handshake(self, stream) then
     return
   end
   local ok, failure = xpcall(self._handler, with_trace, stream)
-  if ok then
-    return finish(stream)
+  if not ok then
+    if errors.BaseError:is(failure) then
+      error(failure, 0)
+    elseif not is_dismissal(self, stream, failure.failure) then
+      report(self, "unhandled error in the handler of a connection", stream, failure)
+    end
   end
-  stream:abort()
-  if errors.BaseError:is(failure) then
-    error(failure, 0)
+  stream:close()
+  local err
+  ok, err = pcall(stream.wait_closed, stream)
+  if not ok and not errors.Error:is(err) then -- a peer that has gone is no failure of the handler's
+    error(err, 0)
   end
-  if is_dismissal(self, stream, failure.failure) then
-    return
-  end
-  report(self, "unhandled error in the handler of a connection", stream, failure)
 end
 
 -- ----- accepting -----------------------------------------------------------------------------
@@ -174,31 +164,49 @@ local function wake_if_done(self)
   end
 end
 
--- NB: a task that is cancelled before its first step never runs.
-local function make_on_done(self)
-  return function(task)
-    local stream = self._streams[task]
-    self._streams[task] = nil
-    self._count = self._count - 1
-    stream:abort()
-    if self._closed then
-      wake_if_done(self)
-    elseif not self._listening then
-      resume(self)
-    end
+-- A connection ends. Does nothing the second time.
+local function leave(self, task)
+  local stream = self._streams[task]
+  if not stream then
+    return
+  end
+  self._streams[task] = nil
+  self._count = self._count - 1
+  stream:abort()
+  if self._closed then
+    wake_if_done(self)
+  elseif not self._listening then
+    resume(self)
   end
 end
 
-local function begin(self, socket, fd, host, port)
-  local stream = core.stream(fd, {
-    readable = true, writable = true, limit = self._limit,
-    peername = port and {host, port} or host,
-    sockname = self._path or {socket:sockname()},
-  })
+-- The task of a connection.
+local function serve(self, stream)
+  local ok, err = pcall(converse, self, stream)
+  leave(self, core.current_task())
+  if not ok then
+    error(err, 0)
+  end
+end
+
+-- NB: a task that is cancelled before its first step never runs; hence the callback.
+local function start(self, stream)
   local task = spawn(serve, self, stream)
-  self._count = self._count + 1
   self._streams[task] = stream
+  self._count = self._count + 1
   task:add_done_callback(self._on_done)
+end
+
+-- NB: nothing is allocated before the descriptor is the stream's.
+local function begin(self, fd, peername, sockname)
+  local options = self._stream_options
+  options.peername, options.sockname = peername, sockname
+  local stream = core.stream(fd, options)
+  local ok, err = pcall(start, self, stream)
+  if not ok then
+    stream:abort()
+    error(err, 0)
+  end
 end
 
 -- The callback of a listening socket.
@@ -207,7 +215,7 @@ function accept_ready(self, socket)
     if self._count >= self._max then
       return pause(self)
     end
-    local ok, fd, host, port = pcall(socket.accept, socket)
+    local ok, fd, peername, sockname = pcall(socket.accept, socket, self._every)
     if not ok then
       if not OSError:is(fd) then
         error(fd, 0)
@@ -217,7 +225,7 @@ function accept_ready(self, socket)
       self._starved = false
       return
     end
-    begin(self, socket, fd, host, port)
+    begin(self, fd, peername, sockname or self._sockname)
   end
 end
 
@@ -477,12 +485,18 @@ local function new(handler, sockets, opts, context)
   local self = setmetatable({
     _loop = core.get_running_loop(), _handler = handler, _sockets = sockets, _streams = {},
     _dismissed = setmetatable({}, {__mode = "k"}), -- those that close_clients closed
-    _count = 0, _max = opts.max_connections or math.huge, _limit = opts.limit,
+    _count = 0, _max = opts.max_connections or math.huge,
+    _stream_options = {
+      readable = true, writable = true, limit = opts.limit, peername = "", sockname = "",
+    },
     _tls = context, _handshakes = {}, _closed = false, _listening = false, _starved = false,
   }, Server)
   self._waiters = {owner = self}
-  self._on_done = make_on_done(self)
+  self._on_done = function(task) leave(self, task) end
   self._host, self._port = sockets[1]:sockname()
+  self._sockname = self._port and {self._host, self._port} or self._host
+  -- Connections come to one address of ours, or to several.
+  self._every = #sockets > 1 or self._host == "0.0.0.0" or self._host == "::"
   self._text = self._port and endpoint.text(self._host, self._port) or self._host
   return self
 end

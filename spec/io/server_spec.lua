@@ -104,6 +104,21 @@ describe("agenda.start_server", function()
     end)
   end)
 
+  it("gives handlers the address that was connected to", function()
+    agenda.run(function()
+      local own
+      local server <close> = agenda.start_server(function(stream)
+        own = {stream:sockname()}
+      end, nil, 0)
+      local _, port = server:address()
+      for _, host in ipairs {"127.0.0.2", "::1"} do
+        local stream <close> = agenda.open_connection(host, port)
+        stream:read("a")
+        assert.same({host, port}, own)
+      end
+    end)
+  end)
+
   it("resolves names", function()
     agenda.run(function()
       local server <close> = agenda.start_server(netkit.echo, "localhost", 0)
@@ -183,7 +198,20 @@ describe("agenda.start_server", function()
 end)
 
 describe("the handler of a connection", function()
-  it("has its error reported once, with its trace, and its stream discarded", function()
+  it("has its stream closed after an error too, when all is sent", function()
+    local contexts = loopkit.reports(function()
+      local text = ("x"):rep(1000000)
+      local _ <close>, port = serving(function(stream)
+        stream:write(text)
+        error "broken"
+      end)
+      local stream <close> = connect(port)
+      assert.equal(#text, #stream:read("a"))
+    end)
+    assert.equal(1, #contexts)
+  end)
+
+  it("has its error reported once, with its trace", function()
     local contexts = loopkit.reports(function()
       local server <close>, port = serving(function() error "broken" end)
       local stream <close> = connect(port)
