@@ -314,7 +314,8 @@ static void cancel_at_next_step(lua_State *L, agenda_task *task, int index)
     agenda_deadline_heap_remove(&task->future.schedule->deadlines, &task->deadline);
     schedule_step(L, task);
   }
-  else if (task->awaited != NULL && !task->scheduled) {
+  else if (!task->scheduled && (task->awaited != NULL || task->packed != AGENDA_UNPACKED)) {
+    /* NB: one that is still packed could not begin, for want of memory. */
     lua_pushvalue(L, index);
     agenda_task_awaken(L, task);
     lua_pop(L, 1);
