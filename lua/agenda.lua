@@ -21,7 +21,7 @@ end
 for _, room in ipairs {
   "inspect", "iterate", "contextvar", "gather", "run", "exception_group", "timeout", "taskgroup",
   "wait", "sync", "queue", "context", "ticks", "threads", "files", "datagram", "connection",
-  "server", "process",
+  "server", "process", "stdio",
 } do
   for name, value in pairs(require("agenda." .. room)) do
     agenda[name] = value

@@ -94,6 +94,7 @@ build = {
       ["agenda.run"] = "lua/agenda/run.lua",
       ["agenda.server"] = "lua/agenda/server.lua",
       ["agenda.starttls"] = "lua/agenda/starttls.lua",
+      ["agenda.stdio"] = "lua/agenda/stdio.lua",
       ["agenda.sync"] = "lua/agenda/sync.lua",
       ["agenda.taskgroup"] = "lua/agenda/taskgroup.lua",
       ["agenda.testing"] = "lua/agenda/testing.lua",

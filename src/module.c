@@ -193,6 +193,7 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_thread_call, agenda_open_file,
   agenda_open_descriptors, agenda_open_stream,
   agenda_open_embed,
+  agenda_open_descriptors, agenda_open_stream, agenda_open_stream_standard,
 };
 
 /*

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -40,23 +40,41 @@ void agenda_stream_push_open(lua_State *L, const agenda_stream *stream)
   agenda_schedule_push(L, stream->loop->schedule, stream->anchor);
 }
 
+/* Puts a name in place of the address on the top: true if there is one. */
+static bool name_address(lua_State *L)
+{
+  if (lua_istable(L, -1)) {
+    lua_rawgeti(L, -1, 1);
+    lua_rawgeti(L, -2, 2);
+    const char *host = lua_tostring(L, -2), *port = lua_tostring(L, -1);
+    if (host == NULL || port == NULL)
+      lua_pushliteral(L, "");
+    else
+      lua_pushfstring(L, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+    lua_replace(L, -4);
+    lua_pop(L, 2);
+  }
+  return lua_isstring(L, -1) && lua_rawlen(L, -1) > 0;
+}
+
 const char *agenda_stream_push_name(lua_State *L, int index)
 {
-  lua_getiuservalue(L, index, 1);
-  int type = lua_isnil(L, -1) ? LUA_TNIL : lua_getiuservalue(L, -1, AGENDA_STREAM_NAME);
-  if (type == LUA_TSTRING)
-    lua_remove(L, -2);
-  else {
-    const agenda_stream_handle *handle = lua_touserdata(L, index);
-    if (type == LUA_TNIL && !lua_isnil(L, -2))
+  static const int slots[] = {AGENDA_STREAM_NAME, AGENDA_STREAM_PEERNAME, AGENDA_STREAM_SOCKNAME};
+  const agenda_stream_handle *handle = lua_touserdata(L, index);
+  luaL_checkstack(L, 6, "name of a stream");
+  if (lua_getiuservalue(L, index, 1) != LUA_TNIL)
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+      lua_getiuservalue(L, -1, slots[i]);
+      if (name_address(L)) {
+        lua_remove(L, -2);
+        return lua_tostring(L, -1);
+      }
       lua_pop(L, 1);
-    lua_pop(L, 1);
-    if (handle->stream != NULL && handle->stream->fd >= 0)
-      lua_pushfstring(L, "fd %d", handle->stream->fd);
-    else
-      lua_pushliteral(L, "stream");
-  }
-  return lua_tostring(L, -1);
+    }
+  lua_pop(L, 1);
+  if (handle->stream != NULL && handle->stream->fd >= 0)
+    return lua_pushfstring(L, "fd %d", handle->stream->fd);
+  return lua_pushliteral(L, "stream");
 }
 
 int agenda_stream_raise_closed(lua_State *L, int index)
@@ -77,6 +95,17 @@ agenda_stream *agenda_stream_check_open(lua_State *L)
 
 static const char SHARED_KEY;
 
+static int l_shared_gc(lua_State *L)
+{
+  agenda_stream_shared *shared = lua_touserdata(L, 1);
+  void *ud;
+  lua_Alloc allocate = lua_getallocf(L, &ud);
+  if (shared->kept.data != NULL)
+    allocate(ud, shared->kept.data, shared->kept.size, 0);
+  shared->kept.data = NULL;
+  return 0;
+}
+
 static agenda_stream_shared *get_shared(lua_State *L)
 {
   lua_rawgetp(L, LUA_REGISTRYINDEX, &SHARED_KEY);
@@ -88,11 +117,17 @@ static agenda_stream_shared *get_shared(lua_State *L)
   shared->borrower = NULL;
   shared->step = 0;
   shared->row = 0;
+  shared->kept = (agenda_stream_input){0};
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, l_shared_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &SHARED_KEY);
   return shared;
 }
 
-static bool find_medium(agenda_stream *stream)
+/* Finds out what it is and sets O_NONBLOCK, which does nothing for files; false with errno set. */
+static bool prepare_descriptor(agenda_stream *stream)
 {
   struct stat status;
   if (fstat(stream->fd, &status) != 0)
@@ -100,7 +135,7 @@ static bool find_medium(agenda_stream *stream)
   stream->medium = S_ISSOCK(status.st_mode)   ? AGENDA_MEDIUM_SOCKET
                    : S_ISFIFO(status.st_mode) ? AGENDA_MEDIUM_PIPE
                                               : AGENDA_MEDIUM_OTHER;
-  return true;
+  return S_ISREG(status.st_mode) || agenda_descriptor_set_nonblocking(stream->fd);
 }
 
 /* A boolean option of the table at index 2, true by default. */
@@ -158,16 +193,29 @@ static int l_open(lua_State *L)
     luaL_where(L, 2);
     lua_setiuservalue(L, 4, AGENDA_STREAM_OPENED);
   }
-  if (!find_medium(stream) || !agenda_descriptor_set_nonblocking(fd))
-    return agenda_error_raise_os(L, errno, "open", lua_pushfstring(L, "fd %d", fd));
+  lua_getfield(L, 2, "shared");
+  stream->shared_file = lua_toboolean(L, -1);
   lua_pushvalue(L, 4);
   lua_setiuservalue(L, 3, 1);
   stream->anchor = agenda_schedule_anchor(L, state->schedule, 4);
+  if (stream->shared_file)
+    agenda_stream_share();
+  if (!prepare_descriptor(stream)) {
+    int number = errno;
+    if (stream->shared_file)
+      agenda_stream_unshare();
+    agenda_schedule_unanchor(L, state->schedule, stream->anchor);
+    return agenda_error_raise_os(L, number, "open", lua_pushfstring(L, "fd %d", fd));
+  }
   stream->loop = state->loop;
   agenda_stream_watch(stream);
   agenda_loop_attach(stream->loop, &stream->watch);
   stream->status = AGENDA_STREAM_OPEN;
   handle->stream = stream;
+  if (lua_getfield(L, 2, "keeps_input") != LUA_TNIL) {
+    stream->keeps_input = true;
+    agenda_stream_adopt_input(stream);
+  }
   lua_settop(L, 3);
   return 1;
 }
@@ -177,7 +225,8 @@ rooms that open things.
 @function stream
 @tparam integer fd the descriptor
 @tparam[opt] table opts `readable` and `writable` (true), `limit` (64 KiB), `name` for messages,
-`peername` and `sockname`: a list of host and port, or a path
+`peername` and `sockname`: a list of host and port, or a path; `shared`: it is a standard stream
+whose open file others have, too; `keeps_input`: it is standard input
 @treturn stream
 @raise RuntimeError "no running event loop"; ValueError for a limit of 0 and less; OSError */
 static int l_stream(lua_State *L)
@@ -211,6 +260,9 @@ void agenda_stream_close_descriptor(agenda_stream *stream)
   stream->fd = -1;
   if (fd >= 0)
     agenda_descriptor_close(fd);
+  if (stream->shared_file)
+    agenda_stream_unshare();
+  stream->shared_file = false;
 }
 
 /* NB: the stream's userdata may be garbage from here on, if the caller has it nowhere. */
@@ -222,6 +274,8 @@ void agenda_stream_release(lua_State *L, agenda_stream *stream)
   agenda_schedule *schedule = stream->loop->schedule;
   agenda_stream_close_descriptor(stream);
   agenda_loop_detach(stream->loop, &stream->watch);
+  if (stream->keeps_input)
+    agenda_stream_keep_input(L, stream);
   agenda_stream_drop_input(L, stream);
   agenda_stream_release_filter(L, stream);
   stream->output = (agenda_stream_output){.first = 1};

@@ -39,6 +39,14 @@ enum {
 
 typedef struct agenda_stream agenda_stream;
 
+/* Bytes that were read and not yet taken: data[start] to data[end - 1]. */
+typedef struct agenda_stream_input {
+  char *data;     /* the shared chunk, or memory of Lua's allocator, or NULL */
+  size_t size;
+  size_t start, end;
+  size_t scanned; /* bytes from `start` on that the call under way has seen no separator in */
+} agenda_stream_input;
+
 /*
 ** What all streams of a Lua state share: a block to read into. The stream that has data in it
 ** borrows it, until another one needs it; so one that waits with nothing buffered has no memory.
@@ -47,16 +55,9 @@ typedef struct agenda_stream_shared {
   agenda_stream *borrower; /* or NULL */
   uint32_t step;           /* the schedule's when `row` was counted */
   int row;                 /* calls that completed at once, one after the other */
+  agenda_stream_input kept; /* what standard input had read when its loop closed */
   char chunk[AGENDA_STREAM_CHUNK];
 } agenda_stream_shared;
-
-/* Bytes that were read and not yet taken: data[start] to data[end - 1]. */
-typedef struct agenda_stream_input {
-  char *data;     /* the shared chunk, or memory of Lua's allocator, or NULL */
-  size_t size;
-  size_t start, end;
-  size_t scanned; /* bytes from `start` on that the call under way has seen no separator in */
-} agenda_stream_input;
 
 /* Strings that are not sent yet: from `first` to `last` of a table. */
 typedef struct agenda_stream_output {
@@ -112,6 +113,8 @@ struct agenda_stream {
   bool end_sent;            /* and what it does was done */
   bool error_told;          /* somebody got write_error */
   bool handshaking;         /* the filter is not ready for data */
+  bool keeps_input;         /* for the next stream, when the loop closes: standard input */
+  bool shared_file;         /* a standard stream: see stream_standard.c */
 };
 
 /* What Lua has. */
@@ -184,6 +187,10 @@ void agenda_stream_take(lua_State *L, agenda_stream *stream, size_t size);
 /* Takes them out without pushing. [-0, +0] */
 void agenda_stream_skip(lua_State *L, agenda_stream *stream, size_t size);
 
+/* Keeps the input for the next stream of its kind; gives such a one what was kept. */
+void agenda_stream_keep_input(lua_State *L, agenda_stream *stream);
+void agenda_stream_adopt_input(agenda_stream *stream);
+
 /* Drops the input. */
 void agenda_stream_drop_input(lua_State *L, agenda_stream *stream);
 
@@ -235,6 +242,12 @@ void agenda_stream_discard_input(agenda_stream *stream);
 void agenda_stream_drop_wire(lua_State *L, agenda_stream *stream);
 void agenda_stream_release_filter(lua_State *L, agenda_stream *stream);
 
+/* ----- stream_standard.c */
+
+/* A standard stream whose file is others', too, is opened (before O_NONBLOCK is set), is closed. */
+void agenda_stream_share(void);
+void agenda_stream_unshare(void);
+
 /* ----- the methods, into the table on the top */
 
 /* The core's own table is at `core`. */
@@ -242,5 +255,6 @@ void agenda_open_stream_read(lua_State *L, int core);
 void agenda_open_stream_write(lua_State *L);
 
 void agenda_open_stream(lua_State *L);
+void agenda_open_stream_standard(lua_State *L);
 
 #endif

@@ -110,6 +110,23 @@ void agenda_stream_drop_input(lua_State *L, agenda_stream *stream)
   stream->input.start = stream->input.end = stream->input.scanned = 0;
 }
 
+void agenda_stream_keep_input(lua_State *L, agenda_stream *stream)
+{
+  agenda_stream_shared *shared = stream->shared;
+  agenda_stream_input *input = &stream->input;
+  size_t length = length_of(input);
+  if (length == 0 || shared->kept.data != NULL || !move_out(L, stream, length))
+    return;
+  shared->kept = *input;
+  *input = (agenda_stream_input){0};
+}
+
+void agenda_stream_adopt_input(agenda_stream *stream)
+{
+  stream->input = stream->shared->kept;
+  stream->shared->kept = (agenda_stream_input){0};
+}
+
 void agenda_stream_take(lua_State *L, agenda_stream *stream, size_t size)
 {
   agenda_stream_input *input = &stream->input;

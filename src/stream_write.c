@@ -33,7 +33,8 @@ static agenda_stream *check_writable(lua_State *L)
 static int expand_list(lua_State *L, int index)
 {
   lua_Integer n = (lua_Integer)lua_rawlen(L, index);
-  luaL_checkstack(L, FEW + 8, "too many arguments");
+  if (!lua_checkstack(L, FEW + 8))
+    luaL_error(L, "not enough memory");
   for (lua_Integer i = 1; i <= n; i++) {
     int type = lua_rawgeti(L, index, i);
     if (type != LUA_TSTRING && type != LUA_TNUMBER)

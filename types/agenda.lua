@@ -1195,6 +1195,18 @@ function stream:sockname() end
 ---@return integer fd
 function stream:fileno() end
 
+---Standard input of the process.
+---@type agenda.stream
+agenda.stdin = nil
+
+---Standard output of the process.
+---@type agenda.stream
+agenda.stdout = nil
+
+---Standard error of the process.
+---@type agenda.stream
+agenda.stderr = nil
+
 -- ----- pipelines -----------------------------------------------------------------------------
 
 ---What a stage takes: an async generator, a generator, an object with `__aiter`, an iterator
