@@ -2,10 +2,10 @@
 ** stream_standard.c: descriptors for the standard streams, which the process shares with others.
 **
 ** O_NONBLOCK belongs to the open file and not to the descriptor, so setting it on standard input
-** would change the terminal of the shell, and what children inherit. Where it can be (terminals
-** and pipes of Linux) the file is opened anew: then nothing is shared. Else it is set while a stream
-** is open and taken back then, or at the end of the process. What a terminal was set to is put back
-** at that end, too.
+** would change the terminal of the shell, and what children inherit. Where it can be (terminals and
+** pipes of Linux) the file is opened anew: then nothing is shared. Else it is set while a stream is
+** open and taken back then, or at the end of the process. What a terminal was set to is put back at
+** that end, too.
 **
 ** NB: the only data of the process, and not of a Lua state, that streams have: descriptors 0 to 2
 ** are the process's.
