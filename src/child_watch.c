@@ -161,7 +161,6 @@ static void let_go(lua_State *L, agenda_child *child)
 static void wake_waiters(lua_State *L, agenda_child *child)
 {
   agenda_schedule *schedule = child->loop->schedule;
-  luaL_checkstack(L, LUA_MINSTACK, "end of a child");
   agenda_schedule_push(L, schedule, child->anchor);
   if (lua_getiuservalue(L, -1, CHILD_WAITERS) == LUA_TTABLE) {
     for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {

@@ -362,7 +362,6 @@ static int l_spawn_child(lua_State *L)
   plan p = {.report = -1};
   report failed;
   lua_settop(L, ARG_COUNT);
-  luaL_checkstack(L, LUA_MINSTACK, "spawn");
   if (state->loop == NULL)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
   p.paths = push_strings(L, ARG_PATHS);

@@ -6,6 +6,7 @@
 -- @module agenda.process
 
 local core = require "agenda.core"
+local gather = require "agenda.gather".gather
 
 local errors, await = core.errors, core.await
 local OSError, RuntimeError, ValueError = errors.OSError, errors.RuntimeError, errors.ValueError
@@ -265,8 +266,11 @@ local function finish(stdin)
   stdin:wait_closed()
 end
 
-local function feed(stdin, input)
+-- NB: what a cancelled `write` was given is sent all the same.
+local function feed(self)
+  local stdin, input = self.stdin, self._input
   if input ~= nil then
+    self._input = nil
     unless_gone(put, stdin, input)
   end
   unless_gone(finish, stdin)
@@ -275,20 +279,30 @@ end
 -- NB: what was read is kept with the process, so that a second call goes on after a cancelled one.
 local function read_all(self, name)
   local stream = self[name]
-  if stream and not self._read[name] then
-    self._read[name] = stream:read("a")
-    stream:close()
-  end
+  self._read[name] = stream:read("a")
+  stream:close()
 end
 
--- The tasks beside the one that calls `communicate`, ended with it.
-local Helpers = {}
+-- What goes on at the same time, ended together.
+local Tasks = {}
 
-function Helpers:__close()
+function Tasks:__close()
   for _, task in ipairs(self) do
     if not task:done() then
       task:cancel()
     end
+  end
+end
+
+local function run_all(jobs)
+  if #jobs == 1 then
+    jobs[1]()
+  elseif #jobs > 1 then
+    local tasks <close> = setmetatable({}, Tasks)
+    for i, job in ipairs(jobs) do
+      tasks[i] = core.spawn(job)
+    end
+    await(gather(table.unpack(tasks)))
   end
 end
 
@@ -317,19 +331,19 @@ end
 function Methods:communicate(input)
   check_self(self, "communicate")
   check_input(self, input)
-  self._read = self._read or {}
-  local helpers <close> = setmetatable({}, Helpers)
+  if not self._read then
+    self._read, self._input = {}, input
+  end
+  local jobs = {}
   if self.stdin then
-    helpers[1] = core.spawn(feed, self.stdin, input)
+    jobs[1] = function() feed(self) end
   end
-  if self.stdout and self.stderr then
-    helpers[#helpers + 1] = core.spawn(read_all, self, "stderr")
+  for _, name in ipairs {"stdout", "stderr"} do
+    if self[name] and not self._read[name] then
+      jobs[#jobs + 1] = function() read_all(self, name) end
+    end
   end
-  read_all(self, "stdout")
-  for _, task in ipairs(helpers) do
-    await(task)
-  end
-  read_all(self, "stderr")
+  run_all(jobs)
   self:wait()
   return self._read.stdout, self._read.stderr
 end

@@ -318,6 +318,24 @@ for _, road in ipairs(roads) do
   end)
 end
 
+describe("children", function()
+  it("are started and waited for while other threads run", function()
+    agenda.run(function()
+      local busy <close> = agenda.taskgroup()
+      for _ = 1, 4 do
+        busy:spawn(agenda.to_thread, function()
+          local n = 0
+          for i = 1, 100000 do n = n + #tostring(i) end
+          return n
+        end)
+      end
+      for i = 1, 20 do
+        assert.equal(i, shell("exit " .. i):wait())
+      end
+    end)
+  end)
+end)
+
 describe("process:wait", function()
   it("cannot be used from another loop", function()
     local loop = agenda.new_event_loop()
