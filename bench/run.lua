@@ -4,7 +4,7 @@
 --
 -- Each measurement is made RUNS times, in turn with those that it is compared with, each time in
 -- a fresh process on one core; the table shows medians. Without a name all are run and the table
--- is written to bench/RESULTS.md. A missed target does not fail the run.
+-- is written to bench/RESULTS.md, with a plot beside it. A missed target does not fail the run.
 --
 -- A benchmark is a file that returns a table: `measures`, functions that return figures; `order`,
 -- the names of those to make, or a function that says them; `rows`, a function of the medians that
@@ -13,12 +13,15 @@
 
 package.path = "bench/?.lua;" .. package.path
 
+local plot = require "plot"
+
 local RUNS = 5
 local BENCHMARKS = {
   "iterate", "class_shaped", "spawn", "switch", "asleep", "chain", "wake", "queue", "lock", "group",
   "map", "timeout", "io_echo", "io_idle", "io_bulk", "io_lines", "subprocess", "portable",
 }
 local RESULTS = "bench/RESULTS.md"
+local PLOT = "bench/RESULTS.svg"
 
 local LUA = arg[-1] or "lua5.4"
 
@@ -143,13 +146,16 @@ local function machine()
   return ("%s, %s cores; %s"):format(model, output_of("nproc"):match("%d+"), lua)
 end
 
-local function write_results(text)
+local function write_results(text, rows)
   local file <close> = assert(io.open(RESULTS, "w"))
   file:write("# Benchmarks\n\nMade by `make bench` (", machine(), ").\n\n",
     "Medians of ", RUNS, " runs (fewer where that takes long), each in a fresh process",
     pinned ~= "" and " pinned to one core" or "",
     ", the yardstick in turn with\nwhat it is beside. \"ratio\" is the figure over the ",
-    "yardstick, or for a target \"at least\"\nthe yardstick over the figure.\n\n", text)
+    "yardstick, or for a target \"at least\"\nthe yardstick over the figure.\n\n", text,
+    "\n![The figures as shares of what the targets allow](RESULTS.svg)\n")
+  local picture <close> = assert(io.open(PLOT, "w"))
+  picture:write(plot.svg(rows))
 end
 
 local only = arg[1]
@@ -169,5 +175,5 @@ for _, remark in ipairs(remarks) do
 end
 print(text)
 if not only then
-  write_results(text)
+  write_results(text, rows)
 end
