@@ -5,6 +5,11 @@
 -- sources when it ends, is left, closed or cancelled, fails or is collected.
 -- @module agenda.itertools
 
+-- A Lua without <close> has the portable edition.
+if not coroutine.close then
+  return require("agenda.portable").itertools
+end
+
 local itertools = {}
 
 for _, room in ipairs {"sequential", "concurrent", "timed", "tee", "sinks"} do

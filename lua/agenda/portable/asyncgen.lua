@@ -393,12 +393,13 @@ local function close_later(body)
   if body._status == "finished" or body._closer then return end
   local ok, err = pcall(close_adopted, body)
   if not ok then
+    if body._status ~= "finished" then frame.drop(body) end
     faults.warn(("error while closing a collected async generator '%s'"):format(body._name),
       {exception = err, asyncgen = body})
   end
 end
 
-local own_finalizer = hooks.install(close_later)
+local own_finalizer = hooks.install(close_later, object.close_collected)
 
 function kind.collected(body)
   local finalizer = body._finalizer

@@ -73,11 +73,14 @@ function internal.first(body)
   body._finalizer = finalizer or false
 end
 
---- Makes the finalizer of the host, if it has one: `close(body)` runs where it can wait.
-function internal.install(close)
+--- Makes the finalizer of the host, if it has one: `close(body)` runs where it can wait, or else
+-- `close_now(body)` at once.
+function internal.install(close, close_now)
   if host.later then
     function finalizer(body)
-      host.later(close, body)
+      if not host.later(close, body) then
+        close_now(body)
+      end
     end
   end
   return finalizer

@@ -29,7 +29,7 @@ host.has_close = host.close ~= nil
 -- ----- nginx and Tarantool ---------------------------------------------------------------------
 
 local nginx = rawget(_G, "ngx")
-local tarantool = rawget(_G, "_TARANTOOL") ~= nil and package.loaded.fiber or nil
+local tarantool = rawget(_G, "_TARANTOOL") ~= nil and require "fiber" or nil
 if type(nginx) ~= "table" or type(nginx.timer) ~= "table" then
   nginx = nil
 end
@@ -78,24 +78,35 @@ host.lend = nginx and with_exdata and if_there("agenda_set_exdata", function(thr
 end) or nil
 
 --- How a generator that was collected while suspended is given to the host: `later(f, x)` has the
--- host call f(x) where that can wait. nil where the host has nothing of the kind.
-function host.later() end
+-- host call f(x) where that can wait; false if it cannot any more. nil where the host has nothing
+-- of the kind.
+host.later = nil
 if nginx then
-  local function expired(_, f, x)
-    return f(x)
-  end
-  function host.later(f, x)
-    local ok, why = nginx.timer.at(0, expired, f, x)
-    if not ok then
-      error("ngx.timer.at: " .. tostring(why), 0)
+  -- One timer for all that were collected, since nginx has a limit of pending ones. Where it
+  -- refuses a timer, they wait for the next one to be collected.
+  local waiting, scheduled = {}, false
+
+  local function expired()
+    local list = waiting
+    waiting, scheduled = {}, false
+    for _, entry in ipairs(list) do
+      nginx.thread.spawn(entry.f, entry.x)
     end
+  end
+
+  function host.later(f, x)
+    if nginx.worker.exiting() then
+      return false
+    end
+    waiting[#waiting + 1] = {f = f, x = x}
+    scheduled = scheduled or nginx.timer.at(0, expired) and true or false
+    return true
   end
 elseif tarantool then
   function host.later(f, x)
     tarantool.create(f, x)
+    return true
   end
-else
-  host.later = nil
 end
 
 --- Writes a line where the host's messages go.

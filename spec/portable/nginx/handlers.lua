@@ -86,6 +86,7 @@ function handlers.send()
       ngx.sleep(0.005)
       local results = {pcall(yield, unpack(got))}
       local ok = table.remove(results, 1)
+      if got[2] == "GeneratorExit" and errors.GeneratorExit:is(results[1]) then error(results[1], 0) end
       got = ok and {"sent", unpack(results)} or {"thrown", tostring(results[1])}
     end
   end)()
@@ -93,6 +94,9 @@ function handlers.send()
   say(await(echo:asend("a", "b")))
   say(await(echo:athrow(errors.ValueError("text"))))
   say(tostring(select(2, pcall(await, echo:aclose()))))
+  say(await(echo:anext()))
+  say(tostring(select(2, pcall(await, echo:athrow(errors.GeneratorExit)))))
+  await(echo:aclose())
   say(tostring(select(2, pcall(await, echo:anext()))))
 end
 
@@ -190,6 +194,54 @@ function handlers.trace()
   local _, err = pcall(agenda.each, outer(), say)
   local count = select(2, err.traceback:gsub("handlers.lua", ""))
   say(tostring(err), count >= 2 and "with a trace" or err.traceback)
+end
+
+-- Kept until the worker ends.
+local kept = {}
+function handlers.keep()
+  local function never() while true do yield(1) end end
+  for i = 1, 10 do
+    kept[i] = agenda.asyncgen("kept", never)()
+    kept[i]()
+  end
+  say("kept")
+end
+
+local count = 0
+local counting = agenda.asyncgen("counting", function()
+  pcall(yield, 1)
+  ngx.sleep(0.001)
+  count = count + 1
+end)
+
+-- More than nginx has pending timers.
+function handlers.many_dropped()
+  count = 0
+  for _ = 1, 3000 do (counting())() end
+  for _ = 1, 40 do
+    collectgarbage()
+    ngx.sleep(0.05)
+    if count == 3000 then break end
+  end
+  say(count)
+end
+
+-- The client goes away while the body waits at a cosocket.
+local silent = agenda.asyncgen("silent", function()
+  local socket = ngx.socket.tcp()
+  socket:settimeout(5000)
+  assert(socket:connect("127.0.0.1", tonumber(ngx.var.server_port)))
+  local ok, err = pcall(function()
+    while true do
+      yield((socket:receive("*l")))
+    end
+  end)
+  note("socket closed: " .. tostring(socket:close()) .. ", " .. tostring(ok) .. " " .. tostring(err))
+end)
+
+function handlers.abort_at_a_socket()
+  ngx.on_abort(function() ngx.exit(499) end)
+  agenda.each(silent(), say)
 end
 
 -- Collects, gives the cleanups time, and tells what they noted; then forgets.
