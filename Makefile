@@ -88,10 +88,18 @@ $(BUILD)/libagenda.a: $(CORE_OBJECTS)
 	rm -f $@
 	$(AR) rcs $@ $(OBJ)/libagenda.o
 
+# Programs in C that the library is linked into.
+PROGRAM = $(CC) -std=gnu11 -D_GNU_SOURCE -pthread $(WARNINGS) -Wno-unused-parameter -Isrc \
+          $(LUA_CFLAGS) $(EV_CFLAGS) $(CFLAGS) -o $@ $< $(BUILD)/libagenda.a $(1) $(LUA_LIBS) \
+          $(EV_LIBS) -lm
+
 $(BUILD)/embed/%: spec/embed/%.c $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 -D_GNU_SOURCE -pthread $(WARNINGS) -Isrc $(LUA_CFLAGS) $(EV_CFLAGS) $(CFLAGS) \
-	  -o $@ $< $(BUILD)/libagenda.a $(LUA_LIBS) $(EV_LIBS) -lm
+	$(call PROGRAM)
+
+$(BUILD)/embed/httpd: examples/embed/httpd.c $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
+	@mkdir -p $(@D)
+	$(call PROGRAM,-lhttp_parser)
 
 $(OBJ)/%.o: src/%.c $(OBJ)/flags
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -106,7 +114,7 @@ FORCE:
 
 -include $(CORE_OBJECTS:.o=.d) $(TLS_OBJECTS:.o=.d)
 
-PROGRAMS := $(patsubst spec/%.c,$(BUILD)/%,$(wildcard spec/embed/*.c))
+PROGRAMS := $(patsubst spec/%.c,$(BUILD)/%,$(wildcard spec/embed/*.c)) $(BUILD)/embed/httpd
 
 .PHONY: programs
 programs: $(PROGRAMS) ## build the programs in C that the specs run (build/embed/)

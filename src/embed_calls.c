@@ -10,17 +10,13 @@
 
 /* ----- completions --------------------------------------------------------------------- */
 
-/* What is to be called when a task has ended. Anchored in the schedule until then, and keeps the
-** task, so that a task whose end somebody waits for in C is not collected. */
+/* What is to be called when a task has ended: among those who wait for it. The task is kept until
+** then, since nothing in Lua may hold it. */
 typedef struct completion {
-  agenda_object object;
-  agenda_schedule *schedule;
+  agenda_hook hook;
   agenda_done done;
   void *ud;
-  uint32_t anchor;
 } completion;
-
-enum { COMPLETION_TASK = 1 };
 
 static const agenda_kind completion_kind = {.name = "completion", .metatable = "agenda.completion"};
 
@@ -29,20 +25,17 @@ static int l_result(lua_State *L)
   return agenda_future_result(L, 1);
 }
 
-/* The callback of the task, the argument; the completion is upvalue 2. */
-static int l_completed(lua_State *L)
+/* The task and its completion: calls that with what the task has ended with, alone on the stack. */
+static int l_complete(lua_State *L)
 {
-  completion *self = lua_touserdata(L, lua_upvalueindex(2));
   const agenda_future *future = lua_touserdata(L, 1);
+  const completion self = *(completion *)lua_touserdata(L, 2);
   int status = LUA_OK, n = 1;
-  agenda_schedule_unanchor(L, self->schedule, self->anchor);
-  lua_pushnil(L);
-  lua_setiuservalue(L, lua_upvalueindex(2), COMPLETION_TASK);
   lua_settop(L, 1);
   if (AGENDA_LIKELY(future->status == AGENDA_FUTURE_RESULT))
     n = agenda_future_result(L, 1);
   else {
-    lua_pushvalue(L, lua_upvalueindex(1));
+    agenda_state_push(L);
     lua_pushcclosure(L, l_result, 1);
     lua_pushvalue(L, 1);
     status = lua_pcall(L, 1, 1, 0);
@@ -50,46 +43,76 @@ static int l_completed(lua_State *L)
   lua_rotate(L, 1, n);
   lua_settop(L, n);
   luaL_checkstack(L, LUA_MINSTACK, "completion");
-  self->done(L, status, n, self->ud);
+  self.done(L, status, n, self.ud);
   return 0;
 }
 
-/* The task on the top gets a completion. [-0, +0, may raise] */
-static void add_completion(lua_State *L, agenda_state *state, agenda_schedule *schedule,
-                           agenda_done done, void *ud)
+/* Calls the function on the top with the two values above it; an error is reported. [-3, +0] */
+static void call_completion(lua_State *L)
 {
-  completion *self = agenda_object_new(L, state, &completion_kind, sizeof *self, COMPLETION_TASK);
-  self->schedule = schedule;
+  if (AGENDA_LIKELY(lua_pcall(L, 2, 0, 0) == LUA_OK))
+    return;
+  lua_createtable(L, 0, 1);
+  lua_insert(L, -2);
+  lua_setfield(L, -2, "exception");
+  agenda_warn(L, "error in the completion of a task");
+}
+
+static void on_task_done(lua_State *L, int index, agenda_hook *hook)
+{
+  if (!lua_checkstack(L, LUA_MINSTACK))
+    return;
+  lua_pushcfunction(L, l_complete);
+  lua_pushvalue(L, index);
+  lua_pushlightuserdata(L, hook);
+  call_completion(L);
+}
+
+/* The task on the top gets a completion. [-0, +0, may raise] */
+static void add_completion(lua_State *L, agenda_task *task, agenda_done done, void *ud)
+{
+  completion *self =
+    agenda_object_new(L, task->future.object.state, &completion_kind, sizeof *self, 0);
+  self->hook.done = on_task_done;
   self->done = done;
   self->ud = ud;
-  lua_pushvalue(L, -2);
-  lua_setiuservalue(L, -2, COMPLETION_TASK);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushvalue(L, -2);
-  lua_pushcclosure(L, l_completed, 2);
-  agenda_future_add_callback(L, -3);
-  self->anchor = agenda_schedule_anchor(L, schedule, -1);
-  lua_pop(L, 1);
+  agenda_future_add_waiter(L, -2);
+  task->kept = true;
+}
+
+/* Appends the value on the top to the list at `list` if it is a completion. [-1, +0] */
+static void collect(lua_State *L, int list)
+{
+  if (agenda_object_quick(L, -1, &completion_kind) != NULL)
+    lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
+  else
+    lua_pop(L, 1);
 }
 
 void agenda_embed_push_completions(lua_State *L, const agenda_schedule *schedule)
 {
-  lua_Integer n = 0;
   luaL_checkstack(L, LUA_MINSTACK, "completions");
   lua_newtable(L);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, schedule->anchors);
-  for (uint32_t slot = 1; slot <= schedule->slots; slot++) {
-    lua_rawgeti(L, -1, slot);
-    if (agenda_object_quick(L, -1, &completion_kind) != NULL)
-      lua_rawseti(L, -3, ++n);
+  int list = lua_gettop(L);
+  for (const agenda_list *node = schedule->tasks.next; node != &schedule->tasks;
+       node = node->next) {
+    agenda_task *task = AGENDA_LIST_OWNER(node, agenda_task, link);
+    if (!task->kept)
+      continue;
+    agenda_task_push(L, task);
+    if (lua_getiuservalue(L, -1, AGENDA_FUTURE_VALUE) == LUA_TTABLE) {
+      for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++)
+        collect(L, list);
+      lua_pop(L, 2);
+    }
     else
-      lua_pop(L, 1);
+      collect(L, list);
+    lua_settop(L, list);
   }
-  lua_pop(L, 1);
 }
 
-/* Of a task that was dropped. The argument is its completion, with the error on the top. */
-static int l_abandoned(lua_State *L)
+/* The completion of a task that was dropped, and the error. */
+static int l_abandon(lua_State *L)
 {
   const completion *self = lua_touserdata(L, 1);
   lua_remove(L, 1);
@@ -102,15 +125,10 @@ void agenda_embed_abandon_completions(lua_State *L)
   int list = lua_gettop(L);
   luaL_checkstack(L, LUA_MINSTACK, "completions");
   for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
-    lua_pushcfunction(L, l_abandoned);
+    lua_pushcfunction(L, l_abandon);
     lua_insert(L, -2);
     agenda_error_push(L, AGENDA_CANCELLED_ERROR, "the event loop was detached");
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
-      lua_createtable(L, 0, 1);
-      lua_insert(L, -2);
-      lua_setfield(L, -2, "exception");
-      agenda_warn(L, "error in the completion of a task");
-    }
+    call_completion(L);
   }
   lua_settop(L, list - 1);
 }
@@ -131,9 +149,9 @@ int agenda_embed_spawn(lua_State *L)
   lua_pop(L, 1);
   if (schedule == NULL)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop, and none attached");
-  agenda_task_new(L, embed->state, schedule, lua_gettop(L) - 1);
+  agenda_task *task = agenda_task_new(L, embed->state, schedule, lua_gettop(L) - 1);
   if (call->done != NULL)
-    add_completion(L, embed->state, schedule, call->done, call->ud);
+    add_completion(L, task, call->done, call->ud);
   agenda_embed_notice(embed);
   return 1;
 }

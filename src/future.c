@@ -139,8 +139,10 @@ static void dispatch(lua_State *L, int index, agenda_schedule *schedule)
   agenda_state *state = schedule->state;
   if (lua_isuserdata(L, -1)) {
     agenda_task *task = lua_touserdata(L, -1);
-    agenda_future *future = lua_touserdata(L, index);
-    if (task->awaited == future)
+    agenda_hook *hook = lua_touserdata(L, -1);
+    if (hook->object.kind != &agenda_task_kind)
+      hook->done(L, index, hook);
+    else if (task->awaited == lua_touserdata(L, index))
       agenda_task_awaken(L, task);
     lua_pop(L, 1);
     return;

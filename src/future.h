@@ -42,6 +42,13 @@ typedef struct agenda_future {
   bool destroyed : 1;        /* a pending task that was reported as destroyed */
 } agenda_future;
 
+/* What may wait beside tasks and callbacks: called at once when the future at `index` is done.
+** Must not raise. */
+typedef struct agenda_hook {
+  agenda_object object;
+  void (*done)(lua_State *L, int index, struct agenda_hook *hook);
+} agenda_hook;
+
 extern const agenda_kind agenda_future_kind;
 
 /* The public header has functions of the names that these had. */
@@ -77,7 +84,7 @@ int agenda_future_result(lua_State *L, int index);
 ** stack: `return agenda_future_await(L)`. [may raise, may yield] */
 int agenda_future_await(lua_State *L);
 
-/* Adds the value on the top, a task, to those that the pending future at `index` wakes.
+/* Adds the value on the top, a task or an agenda_hook, to those that the pending future at `index` wakes.
 ** [-1, +0, may raise] */
 void agenda_future_add_waiter(lua_State *L, int index);
 

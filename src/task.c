@@ -271,8 +271,10 @@ void agenda_task_wait_on(lua_State *L, agenda_task *task, int index)
   agenda_task_push(L, task);
   agenda_task_guard(L, task, -1);
   agenda_future_add_waiter(L, index);
-  agenda_schedule_unanchor(L, schedule, task->anchor);
-  task->anchor = 0;
+  if (AGENDA_LIKELY(!task->kept)) {
+    agenda_schedule_unanchor(L, schedule, task->anchor);
+    task->anchor = 0;
+  }
   task->awaited = future;
   if (AGENDA_UNLIKELY(task->must_cancel)) {
     agenda_task_push(L, task);

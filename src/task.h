@@ -25,6 +25,7 @@ typedef struct agenda_task {
   bool must_cancel : 1;       /* the next step raises CancelledError */
   bool scheduled : 1;         /* it is in the ready queue */
   bool bad_yield : 1;         /* the next step raises RuntimeError "task got bad yield" */
+  bool kept : 1;              /* it is anchored until it is done: a host waits for its end */
   bool of_call : 1;           /* its body awaits a call of an async generator */
   bool cleanup : 1;           /* it closes a generator that was collected */
   bool has_context : 1;       /* AGENDA_EXTRA_CONTEXT is not nil */

@@ -27,6 +27,14 @@ function program.run(command)
   return pipe:close() == true, output
 end
 
+--- What a shell command writes to stdout.
+function program.output(command)
+  local pipe = assert(io.popen(command))
+  local output = pipe:read("a")
+  pipe:close()
+  return output
+end
+
 --- Runs a program with arguments, under valgrind where the specs are.
 function program.checked(name, ...)
   local valgrind = os.getenv("AGENDA_VARIANT") == "valgrind" and VALGRIND or ""
