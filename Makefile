@@ -27,6 +27,11 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 PREFIX  ?= /usr/local
 LUADIR  ?= $(PREFIX)/share/lua/5.4
 LIBDIR  ?= $(PREFIX)/lib/lua/5.4
+# For programs in C: libagenda.a and libagenda.so, which is the module agenda.core by another name,
+# so that a host that is linked with it and `require` have the same copy.
+CLIBDIR    ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+SONAME     := libagenda.so.0
 
 # Where lua.h is: LUA_INCDIR if given (LuaRocks does), else pkg-config, else Debian's place.
 ifdef LUA_INCDIR
@@ -37,6 +42,7 @@ endif
 EV_CFLAGS  := $(if $(EV_INCDIR),-I$(EV_INCDIR))
 EV_LIBS    := $(if $(EV_LIBDIR),-L$(EV_LIBDIR)) -lev
 TLS_CFLAGS := $(if $(OPENSSL_INCDIR),-I$(OPENSSL_INCDIR))
+LUA_PACKAGE := $(shell pkg-config --exists lua5.4 2>/dev/null && echo lua5.4)
 LUA_LIBS   := $(or $(shell pkg-config --libs lua5.4 2>/dev/null),-llua5.4)
 TLS_LIBS   := $(if $(OPENSSL_LIBDIR),-L$(OPENSSL_LIBDIR)) -lssl -lcrypto
 
@@ -75,7 +81,7 @@ all: $(MODULES) ## build the modules (build/agenda/core.so and tls.so)
 
 $(BUILD)/agenda/core.so: $(CORE_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(CORE_OBJECTS) $(EV_LIBS)
+	$(CC) $(ALL_LDFLAGS) -Wl,-soname,$(SONAME) -o $@ $(CORE_OBJECTS) $(EV_LIBS)
 
 $(BUILD)/agenda/tls.so: $(TLS_OBJECTS)
 	@mkdir -p $(@D)
@@ -97,6 +103,10 @@ $(BUILD)/embed/%: spec/embed/%.c $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(call PROGRAM)
 
+$(BUILD)/embed/%.so: spec/embed/%.c src/agenda.h $(OBJ)/flags
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -fPIC -pthread $(WARNINGS) -Isrc $(LUA_CFLAGS) $(CFLAGS) -shared -o $@ $<
+
 $(BUILD)/embed/httpd: examples/embed/httpd.c $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(call PROGRAM,-lhttp_parser)
@@ -114,7 +124,10 @@ FORCE:
 
 -include $(CORE_OBJECTS:.o=.d) $(TLS_OBJECTS:.o=.d)
 
-PROGRAMS := $(patsubst spec/%.c,$(BUILD)/%,$(wildcard spec/embed/*.c)) $(BUILD)/embed/httpd
+PROGRAM_SOURCES := $(wildcard spec/embed/*.c)
+PROGRAMS := $(BUILD)/embed/httpd \
+            $(patsubst spec/%.c,$(BUILD)/%,$(filter-out %_module.c,$(PROGRAM_SOURCES))) \
+            $(patsubst spec/%.c,$(BUILD)/%.so,$(filter %_module.c,$(PROGRAM_SOURCES)))
 
 .PHONY: programs
 programs: $(PROGRAMS) ## build the programs in C that the specs run (build/embed/)
@@ -244,13 +257,28 @@ docs: ## the reference as HTML, made by LDoc from the sources (build/docs)
 	@LUA="$(LUA)" script/docs
 
 .PHONY: install
-install: all ## copy the library below PREFIX (/usr/local); DESTDIR is honoured
+install: all $(BUILD)/libagenda.a $(BUILD)/agenda.pc ## copy the library below PREFIX (/usr/local); DESTDIR is honoured
 	@for file in $(sort $(shell cd lua && find . -name '*.lua')); do \
 	  install -D -m 644 lua/$$file $(DESTDIR)$(LUADIR)/$$file || exit 1; \
 	done
 	@for module in $(MODULES); do \
 	  install -D -m 755 $$module $(DESTDIR)$(LIBDIR)/agenda/$${module##*/} || exit 1; \
 	done
+	@install -D -m 644 src/agenda.h $(DESTDIR)$(INCLUDEDIR)/agenda.h
+	@install -D -m 644 $(BUILD)/libagenda.a $(DESTDIR)$(CLIBDIR)/libagenda.a
+	@install -D -m 644 $(BUILD)/agenda.pc $(DESTDIR)$(CLIBDIR)/pkgconfig/agenda.pc
+	@ln -sfr $(DESTDIR)$(LIBDIR)/agenda/core.so $(DESTDIR)$(CLIBDIR)/$(SONAME)
+	@ln -sf $(SONAME) $(DESTDIR)$(CLIBDIR)/libagenda.so
+
+# For pkg-config; written anew each time, as PREFIX may be another one.
+$(BUILD)/agenda.pc: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$(INCLUDEDIR)' 'libdir=$(CLIBDIR)' '' \
+	  'Name: agenda' 'Description: an event loop on libev for Lua 5.4, to be embedded in C' \
+	  'Version: 0' $(if $(LUA_PACKAGE),'Requires: $(LUA_PACKAGE)') \
+	  'Cflags: -I$${includedir}$(if $(LUA_PACKAGE),, $(LUA_CFLAGS))' \
+	  'Libs: -L$${libdir} -Wl,-rpath,$${libdir} -lagenda $(EV_LIBS)' \
+	  'Libs.private: -lpthread -lm' > $@
 
 .PHONY: clean
 clean: ## remove build/
