@@ -12,8 +12,7 @@
 typedef struct delay {
   agenda_loop *loop;
   useconds_t time;
-  int future; /* registry reference */
-  int posted; /* what agenda_post gave */
+  int future; /* registry reference; left there when the loop ends before its time */
 } delay;
 
 static void on_time(lua_State *L, void *ud)
@@ -21,29 +20,21 @@ static void on_time(lua_State *L, void *ud)
   delay *d = ud;
   lua_rawgeti(L, LUA_REGISTRYINDEX, d->future);
   luaL_unref(L, LUA_REGISTRYINDEX, d->future);
+  free(d);
   lua_pushliteral(L, "in time");
   agenda_future_resolve(L, -2, 1);
 }
 
+/* NB: what was posted belongs to the loop, unless it was refused. */
 static void *wait_and_post(void *ud)
 {
   delay *d = ud;
+  agenda_loop *loop = d->loop;
   usleep(d->time);
-  agenda_post(d->loop, on_time, d);
-  agenda_release(d->loop);
+  if (agenda_post(loop, on_time, d) != 0)
+    free(d);
+  agenda_release(loop);
   return NULL;
-}
-
-static void on_end(lua_State *L, int status, int n, void *ud)
-{
-  (void)L, (void)status, (void)n;
-  free(ud);
-}
-
-/* Keeps the delay's memory until the future, which is the argument, is done. */
-static int l_keep(lua_State *L)
-{
-  return agenda_await(L, 1, 0, NULL);
 }
 
 /* later(seconds): a Future that a thread finishes. */
@@ -61,10 +52,6 @@ static int l_later(lua_State *L)
   agenda_future_new(L);
   lua_pushvalue(L, -1);
   d->future = luaL_ref(L, LUA_REGISTRYINDEX);
-  lua_pushcfunction(L, l_keep);
-  lua_pushvalue(L, -2);
-  agenda_spawn(L, 1, on_end, d);
-  lua_pop(L, 1);
   if (pthread_create(&thread, NULL, wait_and_post, d) != 0)
     return luaL_error(L, "no thread");
   pthread_detach(thread);
