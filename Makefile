@@ -74,7 +74,8 @@ TESTED  = $(SUBMAKE) all programs BUILD=build/$(1)
 RUN_SPECS = LUA="$(LUA)" SPEC="$(SPEC)" FILTER="$(FILTER)" TAGS="$(TAGS)" \
             EXCLUDE_TAGS="$(EXCLUDE_TAGS)" script/run_specs
 
-THREAD_SPECS = $(foreach room,threads resolver file,$(wildcard spec/io/$(room)*_spec.lua))
+THREAD_SPECS = $(foreach room,threads resolver file,$(wildcard spec/io/$(room)*_spec.lua)) \
+               $(wildcard spec/embed/threads_spec.lua)
 
 .PHONY: all
 all: $(MODULES) ## build the modules (build/agenda/core.so and tls.so)
@@ -178,7 +179,7 @@ examples: ## run every example and every snippet of the documents, check what th
 
 .PHONY: bench
 bench: ## run the benchmarks beside their yardsticks; BENCH=name for one
-	@$(SUBMAKE) all
+	@$(SUBMAKE) all programs
 	@script/with_tree $(LUA) bench/run.lua $(BENCH)
 
 .PHONY: env
@@ -226,7 +227,7 @@ valgrind: ## the specs under valgrind's memcheck; those tagged #slow are left ou
 .PHONY: tsan
 tsan: ## the specs of what runs on threads under ThreadSanitizer
 	@script/setup build test
-	@$(call VARIANT,tsan) CC=gcc DEFS="-DAGENDA_DEBUG_CHECKS" CFLAGS="-O1 -g -fno-omit-frame-pointer \
+	@$(call TESTED,tsan) CC=gcc DEFS="-DAGENDA_DEBUG_CHECKS" CFLAGS="-O1 -g -fno-omit-frame-pointer \
 	  -fsanitize=thread"
 	@gcc -shared -fPIC -o build/tsan/alone.so script/lib/alone.c
 	@BUILD=build/tsan AGENDA_VARIANT=tsan LUA="$(LUA)" SPEC="$(or $(SPEC),$(THREAD_SPECS))" \

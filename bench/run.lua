@@ -18,7 +18,7 @@ local plot = require "plot"
 local RUNS = 5
 local BENCHMARKS = {
   "iterate", "class_shaped", "spawn", "switch", "asleep", "chain", "wake", "queue", "lock", "group",
-  "map", "timeout", "io_echo", "io_idle", "io_bulk", "io_lines", "subprocess", "portable",
+  "map", "timeout", "io_echo", "io_idle", "io_bulk", "io_lines", "embed", "subprocess", "portable",
 }
 local RESULTS = "bench/RESULTS.md"
 local PLOT = "bench/RESULTS.svg"
