@@ -56,6 +56,15 @@ describe("make install", function()
       assert.is_nil(next(copies, first))
     end)
 
+    it("serves the program of docs/embedding.md #slow", function()
+      local file <close> = assert(io.open("docs/embedding.md"))
+      local source <close> = assert(io.open(root .. "/host.c", "w"))
+      source:write(file:read("a"):match("\n```c\n(.-)\n```"), "\n")
+      source:close()
+      sh(("cc -Wall -Werror %s/host.c -o %s/host $(pkg-config --cflags --libs agenda lua5.4)"):format(root, root))
+      assert.equal("hello, host\n", sh(root .. "/host"))
+    end)
+
     it("serves hosts that are linked statically and have no module to load #slow", function()
       sh(("cc -I%s/include $(pkg-config --cflags lua5.4) spec/embed/api.c -o %s/static %s/lib/libagenda.a "
         .. "-llua5.4 -lev -lpthread -lm"):format(prefix, root, prefix))
