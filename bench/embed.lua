@@ -2,7 +2,8 @@
 -- body of 1 KB from a Lua task beside the same from C.
 
 local SECONDS = 3
-local SERVER = "LUA_PATH='%s;examples/embed/?.lua' build/embed/httpd 0 1 1 examples/embed/handler.lua"
+local SERVER = "LUA_PATH='%s;examples/embed/?.lua' build/embed/httpd 0 1 1 "
+  .. "examples/embed/handler.lua"
 
 local function output_of(command)
   local pipe <close> = assert(io.popen(command))

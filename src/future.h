@@ -84,8 +84,8 @@ int agenda_future_result(lua_State *L, int index);
 ** stack: `return agenda_future_await(L)`. [may raise, may yield] */
 int agenda_future_await(lua_State *L);
 
-/* Adds the value on the top, a task or an agenda_hook, to those that the pending future at `index` wakes.
-** [-1, +0, may raise] */
+/* Adds the value on the top, a task or an agenda_hook, to those that the pending future at `index`
+** wakes. [-1, +0, may raise] */
 void agenda_future_add_waiter(lua_State *L, int index);
 
 /* Ties the future to the schedule if it is tied to none. */

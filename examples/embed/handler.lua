@@ -50,9 +50,7 @@ end
 -- Asks another server, here this one: /fetch?8080/hello
 routes["/fetch"] = function(request)
   local port, path = request.query:match("^(%d+)(/.*)$")
-  local _ <close>, stream = agenda.enter(agenda.timeout(5)), nil
-  stream = agenda.open_connection("127.0.0.1", tonumber(port))
-  local _ <close> = stream
+  local stream <close> = agenda.open_connection("127.0.0.1", tonumber(port), {timeout = 5})
   stream:write("GET ", path, " HTTP/1.0\r\n\r\n")
   local answer = stream:read("a")
   return 200, TEXT, answer:match("\r\n\r\n(.*)$")

@@ -1,9 +1,9 @@
 -- What runs around a handler in httpd's workers.
 --
 -- A handler is a function. It gets a request, a table of `method`, `path`, `query`, `headers` (by
--- names in lower case) and `body`, and returns a status, a table of headers or nil, and a body: nil,
--- a string, or anything that agenda.aiter takes, which is streamed. A file for httpd is called with
--- the server's functions and ends with `return serve(handler, ...)`.
+-- names in lower case) and `body`, and returns a status, a table of headers or nil, and a body:
+-- nil, a string, or anything that agenda.aiter takes, which is streamed. A file for httpd is called
+-- with the server's functions and ends with `return serve(handler, ...)`.
 local agenda = require "agenda"
 
 -- Many handlers never look at the headers.

@@ -46,7 +46,8 @@ describe("make install", function()
       for _, name in ipairs {"runs_with_plain_ev_run", "await", "import"} do
         sh(("%s/shared %s"):format(root, name))
       end
-      sh(("cd %s && echo 'require \"agenda\" io.write(io.open(\"/proc/self/maps\"):read(\"a\"))' > maps.lua"):format(root))
+      sh(("echo 'require \"agenda\" io.write(io.open(\"/proc/self/maps\"):read(\"a\"))' > %s/maps.lua")
+        :format(root))
       local maps = sh(("LD_PRELOAD=%s/lib/libagenda.so lua5.4 %s/maps.lua"):format(prefix, root))
       local copies = {}
       for path in maps:gmatch("(%S*core%.so)\n") do copies[path] = true end
