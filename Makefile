@@ -80,9 +80,10 @@ THREAD_SPECS = $(foreach room,threads resolver file,$(wildcard spec/io/$(room)*_
 .PHONY: all
 all: $(MODULES) ## build the modules (build/agenda/core.so and tls.so)
 
+# NB: stays loaded when Lua closes: what a host has of a loop outlives the Lua state.
 $(BUILD)/agenda/core.so: $(CORE_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -Wl,-soname,$(SONAME) -o $@ $(CORE_OBJECTS) $(EV_LIBS)
+	$(CC) $(ALL_LDFLAGS) -Wl,-soname,$(SONAME) -Wl,-z,nodelete -o $@ $(CORE_OBJECTS) $(EV_LIBS)
 
 $(BUILD)/agenda/tls.so: $(TLS_OBJECTS)
 	@mkdir -p $(@D)

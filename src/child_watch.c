@@ -312,6 +312,11 @@ agenda_child *agenda_child_new(lua_State *L, int index, bool by_signal)
 {
   agenda_loop *loop = agenda_loop_check(L, index, true);
   child_source *source = find_source(L, index);
+  by_signal = by_signal || source->no_pidfds;
+  if (by_signal && loop->no_children)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                       "the host keeps SIGCHLD to itself: it attached the loop without "
+                       "AGENDA_CHILDREN");
   agenda_child *child =
     agenda_object_new(L, loop->object.state, &child_kind, sizeof *child, CHILD_SLOTS);
   child->watch.happened = happened;
@@ -323,7 +328,7 @@ agenda_child *agenda_child_new(lua_State *L, int index, bool by_signal)
   child->source = source;
   child->anchor = agenda_schedule_anchor(L, loop->schedule, -1);
   child->loop = loop;
-  if ((by_signal || source->no_pidfds) && open_source(loop, source) == 0)
+  if (by_signal && open_source(loop, source) == 0)
     agenda_list_append(&source->children, &child->link);
   return child;
 }

@@ -100,6 +100,17 @@ static void break_loop(struct ev_loop *l, ev_timer *timer, int revents)
   ev_break(l, EVBREAK_ALL);
 }
 
+static const char *const busy =
+  "local function cleanup() agenda.sleep(0.001) log[#log + 1] = 'cleaned' end"
+  " local _ <close> = agenda.defer(cleanup)"
+  " agenda.sleep(100)";
+
+static const char *const generator =
+  "local gen = agenda.asyncgen(function()"
+  "   local _ <close> = agenda.defer(function() agenda.sleep(0.001) log[#log + 1] = 'gen' end)"
+  "   agenda.yield(1) end)"
+  " the_gen = (gen()) agenda.await(the_gen:anext())";
+
 /* ----- attaching and running ----------------------------------------------------------- */
 
 static void test_runs_with_plain_ev_run(void)
@@ -276,6 +287,112 @@ static void test_in_a_turn(void)
   spawn("misuse() return 1", &o);
   ev_run(ev, 0);
   CHECK(o.first == 1);
+  end();
+}
+
+/* All that waits for descriptors, threads and children does so on the host's loop. */
+static void test_input_and_output(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn("local server = agenda.start_server(function(s) s:write((s:readline()):upper(), '\\n') end,"
+        "   '127.0.0.1', 0)"
+        " local _, port = server:address()"
+        " local s <close> = agenda.open_connection('127.0.0.1', port)"
+        " s:write('hello\\n') log[1] = s:readline() server:close()"
+        " log[2] = agenda.to_thread(function(x) return x * 2 end, 21)"
+        " log[3] = agenda.subprocess {'sh', '-c', 'exit 3'}:wait()"
+        " log[4] = agenda.read_file('/proc/self/comm')",
+        &o);
+  ev_run(ev, 0);
+  CHECK(o.calls == 1 && (o.status == LUA_OK || fprintf(stderr, "%s\n", o.text) < 0));
+  run(L, "assert(log[1] == 'HELLO' and log[2] == 42 and log[3] == 3 and #log[4] > 0)");
+  CHECK(agenda_shutdown(L, 5) == 0);
+  end();
+}
+
+static void test_cleanup_of_dropped_generators(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn(generator, &o);
+  ev_run(ev, 0);
+  run(L, "the_gen = nil");
+  lua_gc(L, LUA_GCCOLLECT, 0); /* outside of a turn */
+  lua_gc(L, LUA_GCCOLLECT, 0);
+  CHECK(agenda_pending(loop) == 1);
+  ev_run(ev, 0);
+  run(L, "assert(log[1] == 'gen') log = {}");
+  spawn(generator, &o);
+  spawn("agenda.sleep(0.001) the_gen = nil collectgarbage() collectgarbage()", NULL);
+  ev_run(ev, 0);
+  run(L, "assert(log[1] == 'gen')");
+  end();
+}
+
+static void test_debug_mode(void)
+{
+  setenv("AGENDA_DEBUG", "1", 1);
+  begin(0);
+  spawn("local loop = agenda.get_running_loop() assert(loop:get_debug())"
+        " loop.slow_callback_duration = 0.01"
+        " loop:set_exception_handler(function(_, context) log[#log + 1] = context.message end)"
+        " local t = os.clock() while os.clock() - t < 0.02 do end",
+        NULL);
+  ev_run(ev, 0);
+  spawn("error('x')", NULL);
+  ev_run(ev, 0);
+  run(L, "local all = table.concat(log) assert(all:find('took') and all:find('nobody awaits'), all)");
+  end();
+}
+
+static void on_host_prepare(struct ev_loop *l, ev_prepare *prepare, int revents)
+{
+  (void)l, (void)revents;
+  if (host_ticks++ == 0)
+    spawn("return 11", prepare->data);
+}
+
+/* What a callback schedules just before the poll does not wait for the poll to end. */
+static void test_spawn_before_the_poll(void)
+{
+  outcome o = {0};
+  ev_prepare prepare;
+  ev_timer timer;
+  begin(0);
+  ev_timer_init(&timer, break_loop, 5, 0);
+  ev_timer_start(ev, &timer);
+  ev_prepare_init(&prepare, on_host_prepare);
+  ev_set_priority(&prepare, EV_MINPRI);
+  prepare.data = &o;
+  ev_prepare_start(ev, &prepare);
+  host_ticks = 0;
+  ev_run(ev, EVRUN_ONCE);
+  CHECK(o.calls == 1 && o.first == 11);
+  ev_prepare_stop(ev, &prepare);
+  ev_timer_stop(ev, &timer);
+  end();
+}
+
+static int l_run_the_loop(lua_State *state)
+{
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(agenda_step(loop, 0) == -1);
+  lua_pushinteger(state, 1);
+  return 1;
+}
+
+/* A function that Lua calls in a task may run the host's loop: no turn begins inside of a turn. */
+static void test_ev_run_inside_a_task(void)
+{
+  outcome o = {0};
+  begin(0);
+  lua_register(L, "run_the_loop", l_run_the_loop);
+  spawn("agenda.spawn(function() log[#log + 1] = 'other' end)"
+        " run_the_loop() assert(#log == 0) agenda.sleep(0) assert(#log == 1) return 5",
+        &o);
+  ev_run(ev, 0);
+  CHECK(o.first == 5);
   end();
 }
 
@@ -593,17 +710,6 @@ static void test_post_wakes(void)
 
 /* ----- the end ------------------------------------------------------------------------- */
 
-static const char *const busy =
-  "local function cleanup() agenda.sleep(0.001) log[#log + 1] = 'cleaned' end"
-  " local _ <close> = agenda.defer(cleanup)"
-  " agenda.sleep(100)";
-
-static const char *const generator =
-  "local gen = agenda.asyncgen(function()"
-  "   local _ <close> = agenda.defer(function() agenda.sleep(0.001) log[#log + 1] = 'gen' end)"
-  "   agenda.yield(1) end)"
-  " the_gen = (gen()) agenda.await(the_gen:anext())";
-
 static void test_shutdown(void)
 {
   outcome o = {0};
@@ -770,6 +876,31 @@ static void test_import(void)
   lua_close(L);
 }
 
+/* A host that has a copy of the library linked in, and a state that has loaded another one. */
+static void test_other_copy(void)
+{
+  outcome o = {0};
+  L = new_state();
+  run(L, "agenda = require 'agenda'");
+  ev = ev_loop_new(EVFLAG_AUTO);
+  loop = agenda_attach(L, ev, 0);
+  CHECK(loop != NULL);
+  spawn("agenda.sleep(0.001) return 8", &o);
+  agenda_future_new(L);
+  CHECK(agenda_cancel(L, -1) == 1);
+  CHECK(agenda_future_resolve(L, -1, 0) == 0);
+  lua_settop(L, 0);
+  CHECK(agenda_pending(loop) == 1 && agenda_step(loop, 0) >= 0);
+  ev_run(ev, 0);
+  CHECK(o.first == 8);
+  agenda_retain(loop);
+  CHECK(agenda_shutdown(L, 1) == 0);
+  lua_close(L);
+  CHECK(agenda_post(loop, on_never, NULL) == -1);
+  agenda_release(loop);
+  ev_loop_destroy(ev);
+}
+
 /* ----- running them -------------------------------------------------------------------- */
 
 #define TEST(name) {#name, test_##name}
@@ -787,6 +918,11 @@ static const struct {
   TEST(attach_twice),
   TEST(step),
   TEST(in_a_turn),
+  TEST(input_and_output),
+  TEST(cleanup_of_dropped_generators),
+  TEST(debug_mode),
+  TEST(spawn_before_the_poll),
+  TEST(ev_run_inside_a_task),
   TEST(spawn_arguments_and_errors),
   TEST(spawn_refuses),
   TEST(cancel),
@@ -806,6 +942,7 @@ static const struct {
   TEST(states_on_one_loop),
   TEST(fork),
   TEST(import),
+  TEST(other_copy),
 };
 
 int main(int argc, char **argv)
