@@ -342,7 +342,8 @@ static void test_debug_mode(void)
   ev_run(ev, 0);
   spawn("error('x')", NULL);
   ev_run(ev, 0);
-  run(L, "local all = table.concat(log) assert(all:find('took') and all:find('nobody awaits'), all)");
+  run(L, "local all = table.concat(log)"
+         " assert(all:find('took') and all:find('nobody awaits'), all)");
   end();
 }
 
