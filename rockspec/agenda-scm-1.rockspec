@@ -73,6 +73,7 @@ build = {
       ["agenda.portable.context"] = "lua/agenda/portable/context.lua",
       ["agenda.portable.coroutine"] = "lua/agenda/portable/coroutine.lua",
       ["agenda.portable.errors"] = "lua/agenda/portable/errors.lua",
+      ["agenda.portable.exception_group"] = "lua/agenda/portable/exception_group.lua",
       ["agenda.portable.frame"] = "lua/agenda/portable/frame.lua",
       ["agenda.portable.generator"] = "lua/agenda/portable/generator.lua",
       ["agenda.portable.hooks"] = "lua/agenda/portable/hooks.lua",

@@ -170,7 +170,7 @@ describe("tostring of an ExceptionGroup", function()
     end)
   end)
 
-  it("is the same after the module is loaded anew", function()
+  it("is the same after the module is loaded anew #core", function()
     local before = group("a")
     local name = "agenda.exception_group"
     local loaded = package.loaded[name]

@@ -1,4 +1,5 @@
--- Async generators (PEP 525): iteration, closing, collection.
+--- Async generators (PEP 525): iteration, closing, collection.
+-- @module agenda.portable.asyncgen
 
 local awaitable = require "agenda.portable.awaitable"
 local frame = require "agenda.portable.frame"
@@ -261,7 +262,7 @@ end
 function methods_of_call:throw(...)
   check_call(self, "throw")
   if select("#", ...) == 0 then
-    error("bad argument #2 to 'throw' (value expected)", 2)
+    error("bad argument #1 to 'throw' (value expected)", 2)
   end
   local err = faults.instance((...))
   if self._state == "stepping" then

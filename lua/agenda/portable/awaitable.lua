@@ -1,4 +1,5 @@
--- `await` of any awaitable: objects of the library by their metatable, others by `__await`.
+--- `await` of any awaitable: objects of the library by their metatable, others by `__await`.
+-- @module agenda.portable.awaitable
 
 local frame = require "agenda.portable.frame"
 local faults = require "agenda.portable.errors"

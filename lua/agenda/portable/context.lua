@@ -1,8 +1,9 @@
--- Context managers as functions: `with`, `asynccontextmanager`, exit stacks; as agenda.context.
+--- Context managers as functions: `with`, `asynccontextmanager`, exit stacks; as agenda.context.
 --
 -- A manager is an object whose metatable has `__aenter(self)` and `__aexit(self, err)`. Whatever
 -- has `__close` will do in its place: it counts as entered already, and its exit is that call.
 -- Values to be closed (`enter`, `defer`) are for Lua 5.4, which closes them.
+-- @module agenda.portable.context
 
 local asyncgen = require "agenda.portable.asyncgen"
 local awaitable = require "agenda.portable.awaitable"

@@ -1,4 +1,5 @@
--- Coroutine objects (PEP 492): lazy awaitable values, awaited once or driven by hand.
+--- Coroutine objects (PEP 492): lazy awaitable values, awaited once or driven by hand.
+-- @module agenda.portable.coroutine
 
 local awaitable = require "agenda.portable.awaitable"
 local frame = require "agenda.portable.frame"
@@ -84,7 +85,7 @@ end
 function methods:throw(...)
   check(self, "throw")
   if select("#", ...) == 0 then
-    error("bad argument #2 to 'throw' (value expected)", 2)
+    error("bad argument #1 to 'throw' (value expected)", 2)
   end
   check_usable(self, true)
   touch(self)

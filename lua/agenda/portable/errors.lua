@@ -1,4 +1,5 @@
--- Error objects, their classes, traces, and warnings.
+--- Error objects, their classes, traces, and warnings.
+-- @module agenda.portable.errors
 
 local host = require "agenda.portable.host"
 
@@ -166,42 +167,7 @@ for _, name in ipairs {
   errors[name] = new_class(name, errors.Error)
 end
 
--- ----- ExceptionGroup ---------------------------------------------------------------------------
-
--- Two copies of a group, of what `class` covers and of the rest; nil for an empty one.
-local function split(group, class)
-  local matching, rest = {}, {}
-  for _, err in ipairs(group.errors) do
-    if is(class, err) then
-      matching[#matching + 1] = err
-    elseif is(errors.ExceptionGroup, err) then
-      local one, other = split(err, class)
-      matching[#matching + 1] = one
-      rest[#rest + 1] = other
-    else
-      rest[#rest + 1] = err
-    end
-  end
-  local function copy(list)
-    if #list == 0 then return nil end
-    local fields = {errors = list, cause = rawget(group, "cause")}
-    return group.class(rawget(group, "message"), fields)
-  end
-  if is(class, group) then
-    return group, nil
-  end
-  return copy(matching), copy(rest)
-end
-
---- Splits a group by a class; groups within are split too.
--- @tparam table class
--- @return two groups, or nil for an empty one
-function errors.ExceptionGroup:split(class)
-  if type(class) ~= "table" or not metatable_of[class] then
-    error("bad argument #1 to 'split' (error class expected)", 2)
-  end
-  return split(self, class)
-end
+require "agenda.portable.exception_group"(errors.ExceptionGroup)
 
 -- ----- between rooms ----------------------------------------------------------------------------
 
@@ -245,7 +211,8 @@ local propagating
 
 --- Notes where an error was raised; an error object that is raised again keeps its first trace.
 -- @param err the error
--- @tparam ?thread thread the coroutine that died of it; nil: the running one, from `level` on
+-- @tparam ?thread thread the coroutine that died of it; nil: the running one
+-- @tparam ?number level where that one's trace begins
 function internal.record(err, thread, level)
   local on_its_way = rawequal(err, propagating)
   propagating = nil
@@ -295,6 +262,9 @@ end
 -- @param ... the arguments
 -- @treturn boolean true and f's results, or false and the error
 function internal.pcall(...)
+  if select("#", ...) == 0 then
+    error("bad argument #1 to 'pcall' (value expected)", 2)
+  end
   return passed(pcall(...))
 end
 

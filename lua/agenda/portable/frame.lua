@@ -1,4 +1,4 @@
--- Bodies: coroutines that agenda drives, and the routing of what they yield.
+--- Bodies: coroutines that agenda drives, and the routing of what they yield.
 --
 -- A body yields values to its consumer and waits to whoever drives the outermost coroutine. Which
 -- of the two a yield is stands in `signal`, beside the values and not among them: so values travel
@@ -23,6 +23,7 @@
 -- An open body's thread is in `_co`, for the quick road to resume unseen; else that is a dead
 -- coroutine, and the failed resume leads to the slow road. There is no state between calls outside
 -- of the bodies: Tarantool switches fibers beneath Lua, in the middle of any body.
+-- @module agenda.portable.frame
 
 local host = require "agenda.portable.host"
 local faults = require "agenda.portable.errors"

@@ -1,4 +1,5 @@
--- Generators and `yield_from` (PEP 255, 342, 380, 479).
+--- Generators and `yield_from` (PEP 255, 342, 380, 479).
+-- @module agenda.portable.generator
 
 local frame = require "agenda.portable.frame"
 local faults = require "agenda.portable.errors"
@@ -112,7 +113,7 @@ end
 function methods:throw(...)
   check(self, "throw")
   if select("#", ...) == 0 then
-    error("bad argument #2 to 'throw' (value expected)", 2)
+    error("bad argument #1 to 'throw' (value expected)", 2)
   end
   local err = faults.instance((...))
   if in_flight(self) then

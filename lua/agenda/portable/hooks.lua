@@ -1,5 +1,6 @@
--- The hooks of PEP 525, per Lua state: what is called before the first iteration of an async
+--- The hooks of PEP 525, per Lua state: what is called before the first iteration of an async
 -- generator, and what gets one that was collected while suspended.
+-- @module agenda.portable.hooks
 
 local faults = require "agenda.portable.errors"
 local host = require "agenda.portable.host"

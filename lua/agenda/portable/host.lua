@@ -1,8 +1,9 @@
--- The host: its raw coroutine functions, how it waits, how it runs something later.
+--- The host: its raw coroutine functions, how it waits, how it runs something later.
 --
 -- In ngx_lua `coroutine.resume` and its siblings go through nginx's scheduler; the functions of Lua
 -- itself are kept beside them with an underscore. They are taken when the module is loaded. A body
 -- runs on them, so that for the scheduler it is a part of the light thread that iterates it.
+-- @module agenda.portable.host
 
 local host = {}
 
@@ -59,7 +60,7 @@ local function if_there(name, f)
   return C and pcall(function() return C[name] end) and f or nil
 end
 
---- Whether the running coroutine can yield. Where nothing tells, Lua itself says no.
+-- Whether the running coroutine can yield. Where nothing tells, Lua itself says no.
 host.isyieldable = coroutine.isyieldable or if_there("agenda_isyieldable", function()
   local thread = host.running()
   return thread ~= nil and C.agenda_isyieldable(address(thread)) ~= 0
@@ -67,7 +68,7 @@ end) or function()
   return host.running() ~= nil
 end
 
---- Lends the running coroutine's request to another coroutine; nil where there is nothing to lend.
+-- Lends the running coroutine's request to another coroutine; nil where there is nothing to lend.
 --
 -- A coroutine of OpenResty's LuaJIT knows its request, and keeps the one that it was made for. Who
 -- runs a body on from a timer, when that request is gone, lends it its own: or calls of ngx.* in
@@ -77,7 +78,7 @@ host.lend = nginx and with_exdata and if_there("agenda_set_exdata", function(thr
   C.agenda_set_exdata(address(thread), exdata())
 end) or nil
 
---- How a generator that was collected while suspended is given to the host: `later(f, x)` has the
+-- How a generator that was collected while suspended is given to the host: `later(f, x)` has the
 -- host call f(x) where that can wait; false if it cannot any more. nil where the host has nothing
 -- of the kind.
 host.later = nil

@@ -1,4 +1,5 @@
--- Predicates and types.
+--- Predicates and types.
+-- @module agenda.portable.inspect
 
 local awaitable = require "agenda.portable.awaitable"
 local object = require "agenda.portable.object"
@@ -9,7 +10,11 @@ local inspect = {}
 -- @function type
 -- @param x any value
 -- @treturn ?string "generator", "coroutine", "async_generator" and so on; nil for anything else
-function inspect.type(x)
+function inspect.type(...)
+  if select("#", ...) == 0 then
+    error("bad argument #1 to 'type' (value expected)", 2)
+  end
+  local x = ...
   local metatable = type(x) == "table" and getmetatable(x) or nil
   if type(metatable) ~= "table" then
     return nil

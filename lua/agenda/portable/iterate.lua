@@ -1,4 +1,5 @@
--- Iteration: `aiter`, `anext`, `each`, `aclosing`, and the protocol for objects of the user's own.
+--- Iteration: `aiter`, `anext`, `each`, `aclosing`, and the protocol for objects of the user's own.
+-- @module agenda.portable.iterate
 
 local asyncgen = require "agenda.portable.asyncgen"
 local awaitable = require "agenda.portable.awaitable"

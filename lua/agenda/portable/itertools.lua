@@ -1,4 +1,5 @@
--- Pipelines: what agenda.itertools has, for Lua without <close> and on the tasks of the host.
+--- Pipelines: what agenda.itertools has, for Lua without <close> and on the tasks of the host.
+-- @module agenda.portable.itertools
 
 local itertools = {}
 

@@ -1,4 +1,6 @@
--- What generators, async generators and coroutine objects have in common: factories, names, fields.
+--- What generators, async generators and coroutine objects have in common: factories, names,
+-- fields.
+-- @module agenda.portable.object
 
 local frame = require "agenda.portable.frame"
 local faults = require "agenda.portable.errors"
@@ -28,7 +30,7 @@ end
 --- Checks a method's receiver.
 function object.check(self, metatable, method)
   if getmetatable(self) ~= metatable or type(self) ~= "table" then
-    object.bad_argument(1, method, metatable.__name, self, self == nil and 0 or 1, 3)
+    object.bad_argument(1, method, metatable.__name, self, self == nil and 0 or 1, 4)
   end
 end
 

@@ -1,8 +1,9 @@
--- Sentinels: how a body learns that it is collected.
+--- Sentinels: how a body learns that it is collected.
 --
 -- A body is collected when its sentinel is: an object that only the body holds, made when the body
 -- was first suspended, so that it is younger than what the body had opened by then, and finalized
 -- before. Tables of Lua 5.1 have no finalizers; there it is a userdata.
+-- @module agenda.portable.sentinel
 
 local sentinel = {}
 

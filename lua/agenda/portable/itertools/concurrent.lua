@@ -1,4 +1,5 @@
--- The stages that pull in tasks of their own: `map` with concurrency, `merge`, `buffer`, `batch`.
+--- The stages that pull in tasks of their own: `map` with concurrency, `merge`, `buffer`, `batch`.
+-- @module agenda.portable.itertools.concurrent
 
 local asyncgen = require "agenda.portable.asyncgen".asyncgen
 local crew = require "agenda.portable.itertools.crew"

@@ -1,8 +1,9 @@
--- A crew: the tasks of the host that work for a concurrent stage, owned by the stage's body.
+--- A crew: the tasks of the host that work for a concurrent stage, owned by the stage's body.
 --
 -- A task cannot be interrupted in a wait of the host's. So a crew that is closed asks its tasks to
 -- end and waits until their waits are over; sources are closed after that, so that none is closed
 -- while a task still runs it.
+-- @module agenda.portable.itertools.crew
 
 local host = require "agenda.portable.host"
 

@@ -1,7 +1,8 @@
--- The stages that work in the coroutine that iterates them.
+--- The stages that work in the coroutine that iterates them.
 --
 -- All have the same shape: a function `..._item` gets the values of an item and returns the control
 -- value for the next, or nil to end; a loop calls it; the stage owns its source.
+-- @module agenda.portable.itertools.sequential
 
 local asyncgen = require "agenda.portable.asyncgen".asyncgen
 local errors = require "agenda.portable.errors".errors

@@ -1,4 +1,5 @@
--- The sinks: they iterate a source to its end, in the coroutine that calls them, and return.
+--- The sinks: they iterate a source to its end, in the coroutine that calls them, and return.
+-- @module agenda.portable.itertools.sinks
 
 local concurrent = require "agenda.portable.itertools.concurrent"
 local iterate = require "agenda.portable.iterate"

@@ -1,4 +1,5 @@
--- What the stages share: arguments, and owning what they iterate.
+--- What the stages share: arguments, and owning what they iterate.
+-- @module agenda.portable.itertools.source
 
 local asyncgen = require "agenda.portable.asyncgen"
 local generator = require "agenda.portable.generator"

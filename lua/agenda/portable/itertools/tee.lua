@@ -1,8 +1,9 @@
--- `tee`: one source for several consumers.
+--- `tee`: one source for several consumers.
 --
 -- Items form a linked list, and each branch holds on to the node it is at, so what all branches
 -- have passed is collected. A node is filled in by the branch that comes to it first; others that
 -- come meanwhile wait, which needs a host.
+-- @module agenda.portable.itertools.tee
 
 local asyncgen = require "agenda.portable.asyncgen".asyncgen
 local frame = require "agenda.portable.frame"

@@ -1,4 +1,5 @@
--- `timeout` and `throttle`.
+--- `timeout` and `throttle`.
+-- @module agenda.portable.itertools.timed
 
 local asyncgen = require "agenda.portable.asyncgen".asyncgen
 local crew = require "agenda.portable.itertools.crew"
