@@ -70,6 +70,7 @@ build = {
       ["agenda.portable"] = "lua/agenda/portable.lua",
       ["agenda.portable.asyncgen"] = "lua/agenda/portable/asyncgen.lua",
       ["agenda.portable.awaitable"] = "lua/agenda/portable/awaitable.lua",
+      ["agenda.portable.bodies"] = "lua/agenda/portable/bodies.lua",
       ["agenda.portable.context"] = "lua/agenda/portable/context.lua",
       ["agenda.portable.coroutine"] = "lua/agenda/portable/coroutine.lua",
       ["agenda.portable.errors"] = "lua/agenda/portable/errors.lua",

@@ -26,6 +26,7 @@
 -- @module agenda.portable.frame
 
 local host = require "agenda.portable.host"
+local bodies = require "agenda.portable.bodies"
 local faults = require "agenda.portable.errors"
 local arm = require "agenda.portable.sentinel".arm
 
@@ -33,6 +34,8 @@ local raw_create, raw_resume, raw_yield = host.create, host.resume, host.yield
 local raw_status, running, isyieldable = host.status, host.running, host.isyieldable
 local pack, unpack, select, error, rawset = host.pack, host.unpack, select, error, rawset
 local lend = host.lend
+local yielding, pending = bodies.yielding, bodies.pending
+local body_here, enlist, why_not = bodies.here, bodies.enlist, bodies.why_not
 local errors = faults.errors
 local RuntimeError, GeneratorExit = errors.RuntimeError, errors.GeneratorExit
 
@@ -46,15 +49,6 @@ local signal = false
 local CALL = {}
 
 local MOST_NESTED = 16
-
--- Thread to body: those that yield values; those that do not; and those with an error that could
--- not be raised at a wait of the host's, which is raised at the next yield or await.
--- NB: a body and its thread hold each other, and Lua 5.1 would keep such a pair for ever if the
--- values were strong. Lua 5.4 sees through it, but takes weak values away before a finalizer runs.
-local by_thread = {__mode = _VERSION == "Lua 5.1" and "kv" or "k"}
-local bodies = setmetatable({}, by_thread)
-local others = setmetatable({}, by_thread)
-local pending = setmetatable({}, by_thread)
 
 local DEAD = raw_create(function() end)
 raw_resume(DEAD)
@@ -161,18 +155,11 @@ end
 
 -- ----- the base ---------------------------------------------------------------------------------
 
-local function body_here()
-  local thread = running()
-  return thread and (bodies[thread] or others[thread] or pending[thread])
-end
-frame.here = body_here
-
 -- Marks an error to be raised in a waiting body.
 local function throw_at(leaf, err)
   set_thrown(leaf, err)
   if leaf._foreign then
-    local thread = leaf._thread
-    bodies[thread], others[thread], pending[thread] = nil, nil, leaf
+    bodies.put_off(leaf)
   end
 end
 
@@ -184,7 +171,7 @@ local function refuse_wait(root, leaf)
     finish(root)
     return FAIL, RuntimeError("cannot await: nothing can wait here, and the body goes on waiting")
   end
-  throw_at(leaf, RuntimeError("cannot await: " .. frame.why_not()))
+  throw_at(leaf, RuntimeError("cannot await: " .. why_not()))
   return frame.ran(root, leaf, raw_resume(leaf._thread))
 end
 
@@ -304,11 +291,6 @@ local function armed(body, meant, ...)
     arm(body)
   end
   return meant, ...
-end
-
-local function enlist(body)
-  local list = body._kind.yields and bodies or others
-  list[body._thread] = body
 end
 
 local function start(body)
@@ -448,25 +430,9 @@ end
 
 -- ----- inside of a body -------------------------------------------------------------------------
 
---- Why a wait is impossible here; nil where it is not.
-function frame.why_not()
-  if isyieldable() then
-    return nil
-  elseif body_here() then
-    return "Lua cannot yield here (in a gsub or sort callback, a metamethod or a finalizer)"
-  end
-  return "there is no coroutine to suspend here: nothing can wait in the main program or in a "
-    .. "callback that Lua cannot yield from"
-end
-
---- The same for an await of something that knows how to wait here.
-function frame.cannot_await()
-  return not host.waits_beneath and frame.why_not() or nil
-end
-
 -- What an error thrown in, or values sent, make of the yield.
 local function taken()
-  local body = bodies[running()]
+  local body = yielding[running()]
   if body._throwing then
     local err = body._thrown
     clear_thrown(body)
@@ -487,7 +453,6 @@ local function raise_pending()
   local body = thread and pending[thread]
   if body then
     local err = body._thrown
-    pending[thread] = nil
     enlist(body)
     clear_thrown(body)
     error(err, 0)
@@ -498,7 +463,7 @@ frame.raise_pending = raise_pending
 local function refuse_yield()
   raise_pending()
   local thread = running()
-  local body = thread and bodies[thread]
+  local body = thread and yielding[thread]
   if body then
     error(RuntimeError("cannot yield here: Lua cannot yield in a gsub or sort callback, a "
       .. "metamethod or a finalizer"), 0)
@@ -510,7 +475,7 @@ end
 -- host's that follows at once would be taken for a value. Asking isyieldable before each value
 -- would cost LuaJIT a quarter of it; Lua 5.4 asks.
 local function yield_one(value)
-  if not bodies[running()] then
+  if not yielding[running()] then
     return refuse_yield()
   end
   signal = VALUE
@@ -525,7 +490,7 @@ end
 function frame.yield(...)
   if select("#", ...) == 1 then
     return yield_one((...))
-  elseif not bodies[running()] then
+  elseif not yielding[running()] then
     return refuse_yield()
   end
   signal = VALUE
@@ -538,7 +503,7 @@ end
 
 if host.has_close then
   function frame.yield(...)
-    if not bodies[running()] or not isyieldable() then
+    if not yielding[running()] or not isyieldable() then
       return refuse_yield()
     end
     signal = VALUE
@@ -553,7 +518,7 @@ end
 --- Yields values for a delegation, which passes on what comes back: `true` and what was sent, or
 -- `false` and the error thrown in.
 function frame.exchange(...)
-  if not bodies[running()] or not isyieldable() then
+  if not yielding[running()] or not isyieldable() then
     return refuse_yield()
   end
   signal = VALUE
@@ -561,7 +526,7 @@ function frame.exchange(...)
   if mode == nil then
     return true
   end
-  local body = bodies[running()]
+  local body = yielding[running()]
   if not body._throwing then
     return true, taken()
   end
@@ -586,7 +551,7 @@ end
 -- @raise what is thrown in; RuntimeError where nothing can wait
 function frame.suspend(...)
   raise_pending()
-  local why = frame.why_not()
+  local why = why_not()
   if why then
     error(RuntimeError("cannot suspend: " .. why), 0)
   end
@@ -596,24 +561,6 @@ function frame.suspend(...)
   end
   signal = SUSPEND
   return woken(body, raw_yield(...))
-end
-
--- ----- looking at bodies ------------------------------------------------------------------------
-
---- Whether a body runs or waits, so that another call of it is refused.
-function frame.in_flight(body)
-  local status = body._status
-  if status ~= "open" then
-    return status == "waiting"
-  end
-  status = raw_status(body._thread)
-  return status == "running" or status == "normal"
-end
-
---- Whether the code that would finish this chain is gone: it stood in the coroutine that asks.
-function frame.abandoned(body)
-  return body._status == "waiting" and not body._hand and not body._caller
-    and body._base == (running() or false)
 end
 
 -- LuaJIT 2.1 (of 2022) may lose the arguments of a vararg function that calls what it cannot
@@ -628,6 +575,9 @@ if jit then
   end
 end
 
+for _, name in ipairs {"here", "why_not", "cannot_await", "in_flight", "abandoned"} do
+  frame[name] = bodies[name]
+end
 frame.VALUE, frame.END, frame.FAIL, frame.SUSPEND = VALUE, END, FAIL, SUSPEND
 
 return frame
