@@ -44,83 +44,6 @@ static agenda_asyncgen *of_frame(agenda_frame *frame)
   return AGENDA_LIST_OWNER(frame, agenda_asyncgen, body.frame);
 }
 
-/* ----- the guard --------------------------------------------------------------------------
-
-** Lua finalizes younger objects first, so a file that the body opened would be closed before the
-** generator could run the cleanup that needs it. The guard is an object that only the generator
-** holds, made at a suspension: younger than what the body had opened by then, it is finalized
-** first, and finalizes the generator. A new one is needed only when something may have been
-** opened since, and that takes memory. Looking at both halves of Lua's count of it costs a tenth of
-** a value; so where a long row of suspensions took none, the bytes alone are compared, and the
-** kilobytes at every sixteenth.
-*/
-
-enum { QUIET = 64, SKIP = 15 };
-
-static const agenda_kind guard_kind = {"guard", "agenda.guard", NULL, NULL, false};
-
-static int l_asyncgen_gc(lua_State *L);
-
-/* Finalizes its generator, unless that has a younger guard. */
-static int l_guard_gc(lua_State *L)
-{
-  if (lua_getiuservalue(L, 1, 1) != LUA_TUSERDATA)
-    return 0;
-  agenda_asyncgen *generator = agenda_object_test(L, 2, &agenda_asyncgen_kind);
-  if (generator == NULL || lua_getiuservalue(L, 2, AGENDA_ASYNCGEN_GUARD) != LUA_TUSERDATA ||
-      !lua_rawequal(L, 1, 3))
-    return 0; /* a younger guard has taken its place */
-  lua_settop(L, 2);
-  lua_pushnil(L);
-  lua_setiuservalue(L, 2, AGENDA_ASYNCGEN_GUARD);
-  generator->protected = false; /* a new one at the next suspension */
-  generator->skip = 0;
-  lua_remove(L, 1);
-  l_asyncgen_gc(L);
-  generator->guarded = true;
-  return 0;
-}
-
-/* Bytes in use, modulo the size of an unsigned. */
-static unsigned memory_in_use(lua_State *L, unsigned low)
-{
-  return (unsigned)lua_gc(L, LUA_GCCOUNT) << 10 | low;
-}
-
-/*
-** Called when the generator at `index` was suspended by a value-yield. NB: what the guards
-** themselves took is left out of the count, or the generators of a pipeline would make guards
-** because of each other's for ever. [-0, +0, may raise]
-*/
-void agenda_asyncgen_guard(lua_State *L, agenda_asyncgen *generator, int index)
-{
-  agenda_state *state = generator->body.object.state;
-  unsigned low = (unsigned)lua_gc(L, LUA_GCCOUNTB);
-  if (AGENDA_LIKELY(generator->skip > 0 &&
-                    ((generator->memory + state->guards) & 0x3ff) == low)) {
-    generator->skip--;
-    return;
-  }
-  unsigned before = memory_in_use(L, low);
-  if (generator->memory == before - state->guards && generator->protected) {
-    if (generator->quiet < QUIET)
-      generator->quiet++;
-    else
-      generator->skip = SKIP;
-    return;
-  }
-  generator->quiet = generator->skip = 0;
-  luaL_checkstack(L, 6, "guard");
-  agenda_object_new(L, state, &guard_kind, sizeof(agenda_object), 1);
-  lua_pushvalue(L, index);
-  lua_setiuservalue(L, -2, 1);
-  lua_setiuservalue(L, index, AGENDA_ASYNCGEN_GUARD);
-  unsigned after = memory_in_use(L, (unsigned)lua_gc(L, LUA_GCCOUNTB));
-  state->guards += after - before;
-  generator->memory = after - state->guards;
-  generator->protected = true;
-}
-
 /* ----- what consumers make of an outcome ----------------------------------------------- */
 
 /* A body that returned values, or raised: the errors that PEP 525 makes of it. */
@@ -139,7 +62,7 @@ static int receive_iteration(lua_State *L, agenda_frame *frame, agenda_outcome w
       return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
                                 "async generator yielded a leading nil, which a loop takes for the "
                                 "end; use await(g:anext())");
-    agenda_asyncgen_guard(L, of_frame(frame), 1);
+    agenda_asyncgen_suspended(L, of_frame(frame), 1);
     return n;
   }
   if (frame->status == AGENDA_FRAME_FINISHED)
@@ -153,7 +76,7 @@ static int receive_iteration(lua_State *L, agenda_frame *frame, agenda_outcome w
 int agenda_asyncgen_receive_next(lua_State *L, agenda_frame *frame, agenda_outcome what, int n)
 {
   if (what == AGENDA_VALUE) {
-    agenda_asyncgen_guard(L, of_frame(frame), 2);
+    agenda_asyncgen_suspended(L, of_frame(frame), 2);
     return n;
   }
   if (frame->status == AGENDA_FRAME_FINISHED)
@@ -379,7 +302,7 @@ static void close_collected(lua_State *L, agenda_asyncgen *generator)
 }
 
 /* To the host, the finalizer, or GeneratorExit at once: see the top of the file. */
-static int l_asyncgen_gc(lua_State *L)
+int agenda_asyncgen_gc(lua_State *L)
 {
   agenda_asyncgen *generator = agenda_object_test(L, 1, &agenda_asyncgen_kind);
   if (generator == NULL)
@@ -481,15 +404,10 @@ static int l_asyncgen(lua_State *L)
   return agenda_body_factory(L, &agenda_asyncgen_kind, make_asyncgen);
 }
 
-static const luaL_Reg guard_metamethods[] = {
-  {"__gc", l_guard_gc},
-  {NULL, NULL}
-};
-
 static const luaL_Reg metamethods[] = {
   {"__call", l_asyncgen_call},
   {"__close", l_asyncgen_close},
-  {"__gc", l_asyncgen_gc},
+  {"__gc", agenda_asyncgen_gc},
   {"__newindex", l_asyncgen_newindex},
   {"__tostring", l_asyncgen_tostring},
   {NULL, NULL}
@@ -510,7 +428,6 @@ static const luaL_Reg functions[] = {
 
 void agenda_open_asyncgen(lua_State *L)
 {
-  agenda_class_register(L, &guard_kind, guard_metamethods, guard_metamethods + 1, NULL);
   agenda_class_register(L, &agenda_asyncgen_kind, metamethods, methods, l_asyncgen_index);
   agenda_functions_register(L, functions);
 }

@@ -10,11 +10,12 @@
 typedef struct agenda_asyncgen {
   agenda_body body;
   agenda_host *host; /* that has adopted it, while it is open, or NULL */
-  unsigned memory; /* in use when the guard was made, less guards: see asyncgen.c */
+  unsigned memory; /* in use when the guard was made, less guards: see asyncgen_guard.c */
   bool protected;  /* it has a guard */
-  bool begun;   /* the hooks were called */
-  uint8_t quiet, skip; /* suspensions without new memory; how many to look at in brief */
-  bool guarded; /* its guard has finalized it already */
+  bool held;       /* kept alive until the collector's next cycle */
+  uint8_t suspensions; /* the first few are counted */
+  bool begun;      /* the hooks were called */
+  bool guarded;    /* its guard has finalized it already */
   bool dead;    /* its finalizer has run: nothing of it is left to collect */
 } agenda_asyncgen;
 
@@ -53,8 +54,22 @@ int agenda_asyncgen_call_throw(lua_State *L);
 void agenda_open_asyncgen(lua_State *L);
 void agenda_open_asyncgen_call(lua_State *L);
 
-/* Between asyncgen.c and asyncgen_call.c: what a consumer makes of an outcome, and the checks. */
+/* ----- asyncgen_guard.c */
+
+/* The generator at `index` was suspended by a value-yield. [-0, +0, may raise] */
 void agenda_asyncgen_guard(lua_State *L, agenda_asyncgen *generator, int index);
+
+static inline void agenda_asyncgen_suspended(lua_State *L, agenda_asyncgen *generator, int index)
+{
+  if (AGENDA_UNLIKELY(!generator->held))
+    agenda_asyncgen_guard(L, generator, index);
+}
+
+void agenda_open_asyncgen_guard(lua_State *L);
+
+/* ----- between asyncgen.c and asyncgen_call.c: what a consumer makes of an outcome, the checks */
+
+int agenda_asyncgen_gc(lua_State *L);
 int agenda_asyncgen_receive_next(lua_State *L, agenda_frame *frame, agenda_outcome what, int n);
 int agenda_asyncgen_receive_close(lua_State *L, agenda_frame *frame, agenda_outcome what, int n);
 int agenda_asyncgen_raise_running(lua_State *L);

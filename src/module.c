@@ -184,10 +184,11 @@ static const luaL_Reg functions[] = {
 };
 
 static void (*const rooms[])(lua_State *) = {
-  agenda_open_errors,    agenda_open_frame,     agenda_open_hooks,         agenda_open_awaitable,
-  agenda_open_generator, agenda_open_coroutine, agenda_open_asyncgen_call, agenda_open_asyncgen,
-  agenda_open_handle,    agenda_open_future,    agenda_open_task,          agenda_open_loop,
-  agenda_open_fd_watch,  agenda_open_signal_watch, agenda_open_thread_pool, agenda_open_resolver,
+  agenda_open_errors, agenda_open_frame, agenda_open_hooks, agenda_open_awaitable,
+  agenda_open_generator, agenda_open_coroutine,
+  agenda_open_asyncgen_guard, agenda_open_asyncgen_call, agenda_open_asyncgen,
+  agenda_open_handle, agenda_open_future, agenda_open_task, agenda_open_loop,
+  agenda_open_fd_watch, agenda_open_signal_watch, agenda_open_thread_pool, agenda_open_resolver,
   agenda_open_socket, agenda_open_datagram,
   agenda_open_child_watch, agenda_open_process,
   agenda_open_thread_call, agenda_open_file,

@@ -52,6 +52,8 @@ agenda_state *agenda_state_open(lua_State *L, bool *fresh)
   lua_setiuservalue(L, -2, AGENDA_SLOT_METATABLES);
   lua_newtable(L);
   lua_setiuservalue(L, -2, AGENDA_SLOT_RECENT);
+  lua_newtable(L);
+  lua_setiuservalue(L, -2, AGENDA_SLOT_HELD);
   set_weak_table(L, AGENDA_SLOT_TRACES, "k");
   set_weak_table(L, AGENDA_SLOT_TASKS, "v");
   set_weak_table(L, AGENDA_SLOT_FUNCTIONS, "k");

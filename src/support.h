@@ -43,7 +43,8 @@ typedef enum {
   AGENDA_SLOT_DEFAULT_LOOP,   /* set_event_loop's loop, or nil */
   AGENDA_SLOT_TASKS,          /* weak values: task pointer -> task userdata */
   AGENDA_SLOT_FUNCTIONS,      /* weak keys: generator function -> its kind */
-  AGENDA_SLOT_LAST = AGENDA_SLOT_FUNCTIONS
+  AGENDA_SLOT_HELD,           /* a list of async generators: see asyncgen_guard.c */
+  AGENDA_SLOT_LAST = AGENDA_SLOT_HELD
 } agenda_slot;
 
 enum { AGENDA_ERROR_CLASSES = 24 };
@@ -69,6 +70,8 @@ typedef struct agenda_state {
   lua_Hook saved_hook;            /* the user's, while a throwing hook is set */
   int saved_mask, saved_count;
   unsigned guards;                /* bytes taken by guards of async generators, about */
+  unsigned held;                  /* async generators in AGENDA_SLOT_HELD */
+  bool beating;                   /* a heartbeat of theirs is on its way */
   bool has_context;               /* AGENDA_SLOT_CONTEXT is not nil */
   uint32_t cancel_pass;           /* counts requests to cancel */
   uint64_t task_names;            /* for "Task-1", "Task-2" ... */

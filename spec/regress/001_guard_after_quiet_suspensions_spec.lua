@@ -1,8 +1,10 @@
 local agenda = require "agenda"
 
--- A body that took no memory for long, then opens a file: dropped, its cleanup can still read.
-describe("an async generator collected after many suspensions that took no memory", function()
-  for _, quiet in ipairs {0, 10, 63, 64, 65, 70, 100, 500} do
+-- A body that yields for long, then opens a file: dropped, its cleanup can still read.
+for _, fresh in ipairs {false, true} do
+describe("an async generator collected after many suspensions that took "
+    .. (fresh and "memory" or "no memory"), function()
+  for _, quiet in ipairs {0, 10, 62, 63, 64, 65, 70, 100, 500} do
     it(("serves its cleanup with what it opened after %d of them"):format(quiet), function()
       local ok, text
       agenda.run(function()
@@ -12,7 +14,7 @@ describe("an async generator collected after many suspensions that took no memor
             ok, text = pcall(file.read, file, 1)
           end})
           for _ = 1, quiet do
-            agenda.yield(1)
+            agenda.yield(fresh and {} or 1)
           end
           file = io.open("/proc/self/cmdline")
           agenda.yield(2)
@@ -31,3 +33,4 @@ describe("an async generator collected after many suspensions that took no memor
     end)
   end
 end)
+end
