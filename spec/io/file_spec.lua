@@ -620,7 +620,10 @@ describe("files", function()
         agenda.sleep(0)
         task:cancel()
         pcall(task.await, task)
-        agenda.to_thread(function() end)
+        for _ = 1, 1000 do
+          if tostring(file):find("closed", 1, true) then break end
+          agenda.sleep(0.001)
+        end
         assert.matches("closed", tostring(file))
       end)
       assert.equal("text", slurp(path))
