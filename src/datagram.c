@@ -176,7 +176,8 @@ static int l_send(lua_State *L)
 /* At the end of a block. */
 static int l_close(lua_State *L)
 {
-  agenda_socket_close(L, agenda_object_check(L, 1, &agenda_datagram_kind));
+  agenda_object_check(L, 1, &agenda_datagram_kind);
+  agenda_socket_close(L, 1);
   return 0;
 }
 

@@ -124,10 +124,12 @@ static agenda_socket *owner_of(struct agenda_socket_side *side, int direction)
   return AGENDA_LIST_OWNER(side - direction, agenda_socket, side);
 }
 
-/* Pushes the block, which the loop's table has. */
+/* Pushes the block, which the loop's table has; nil where the loop is being collected. */
 static void push_block(lua_State *L, agenda_loop *loop, agenda_socket *self)
 {
   agenda_loop_push(L, loop->schedule);
+  if (lua_isnil(L, -1))
+    return;
   lua_getiuservalue(L, -1, AGENDA_LOOP_WATCHERS);
   lua_rawgetp(L, -1, self);
   lua_replace(L, -3);
@@ -162,10 +164,15 @@ static void life_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 static int l_warn_left_open(lua_State *L)
 {
   agenda_schedule *schedule = lua_touserdata(L, 2);
+  const char *message = lua_pushfstring(L, "a %s was left unclosed until its loop was closed",
+                                        (const char *)lua_touserdata(L, 3));
   lua_createtable(L, 0, 2);
-  lua_getiuservalue(L, 1, SOCKET_OPENED);
+  if (lua_isuserdata(L, 1))
+    lua_getiuservalue(L, 1, SOCKET_OPENED);
+  else
+    lua_pushnil(L);
   lua_setfield(L, -2, "traceback");
-  agenda_future_report(L, schedule, "a socket was still open when its loop closed");
+  agenda_future_report(L, schedule, message);
   return 0;
 }
 
@@ -182,7 +189,8 @@ static void life_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
     lua_pushcfunction(L, l_warn_left_open);
     push_block(L, loop, self);
     lua_pushlightuserdata(L, loop->schedule);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+    lua_pushlightuserdata(L, (void *)self->called);
+    if (lua_pcall(L, 3, 0, 0) != LUA_OK)
       lua_pop(L, 1);
   }
   self->loop = NULL;
@@ -191,12 +199,14 @@ static void life_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 /* ----- new ----------------------------------------------------------------------------- */
 
 /* Leaves the block; born closed. [-0, +1, may raise] */
-static agenda_socket *new_block(lua_State *L, agenda_state *state, int family)
+static agenda_socket *new_block(lua_State *L, agenda_state *state, const agenda_kind *kind,
+                                int family)
 {
   agenda_socket *self = lua_newuserdatauv(L, sizeof *self, SOCKET_SLOTS);
   memset(self, 0, sizeof *self);
   self->fd = self->accepted = -1;
   self->family = family;
+  self->called = kind->name;
   self->life.happened = life_happened;
   self->life.stop = life_stop;
   self->life.silent = true;
@@ -225,7 +235,7 @@ agenda_socket_object *agenda_socket_new(lua_State *L, agenda_state *state, const
   if (state->loop == NULL)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
   agenda_socket_object *object = agenda_object_new(L, state, kind, sizeof *object, OBJECT_SOCKET);
-  agenda_socket *self = new_block(L, state, family);
+  agenda_socket *self = new_block(L, state, kind, family);
   lua_getiuservalue(L, -1, SOCKET_LOOP);
   lua_getiuservalue(L, -1, AGENDA_LOOP_WATCHERS);
   lua_pushvalue(L, -3);
@@ -238,7 +248,7 @@ agenda_socket_object *agenda_socket_new(lua_State *L, agenda_state *state, const
   self->fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (self->fd < 0) {
     int number = errno;
-    agenda_socket_close(L, object);
+    agenda_socket_close(L, -1);
     agenda_error_raise_os(L, number, "socket", NULL);
   }
   for (int direction = 0; direction < 2; direction++) {
@@ -255,14 +265,12 @@ static bool is_open(const agenda_socket_object *object)
   return object->socket != NULL && object->socket->loop != NULL;
 }
 
-void agenda_socket_close(lua_State *L, agenda_socket_object *object)
+void agenda_socket_close(lua_State *L, int index)
 {
-  if (!is_open(object))
+  if (!is_open(lua_touserdata(L, index)))
     return;
-  agenda_socket *self = object->socket;
   luaL_checkstack(L, 8, "close");
-  push_block(L, self->loop, self);
-  shut(L, self);
+  shut(L, push_socket(L, index));
 }
 
 /* Says where the socket of the object at index 1 was opened. */
@@ -275,7 +283,7 @@ static void warn_unclosed(lua_State *L, const agenda_socket_object *object)
   lua_getiuservalue(L, -1, SOCKET_OPENED);
   lua_setfield(L, -3, "traceback");
   lua_pop(L, 1);
-  lua_pushfstring(L, "a %s was dropped without being closed", object->object.kind->name);
+  lua_pushfstring(L, "a %s was dropped unclosed", object->socket->called);
   lua_insert(L, -2);
   agenda_warn(L, lua_tostring(L, -2));
 }
@@ -286,10 +294,8 @@ int agenda_socket_gc(lua_State *L)
   agenda_socket_object *object = lua_touserdata(L, 1);
   if (!is_open(object))
     return 0;
-  agenda_socket *self = object->socket;
   bool told = object->object.state->debug;
-  push_socket(L, 1);
-  shut(L, self);
+  agenda_socket_close(L, 1);
   if (told)
     warn_unclosed(L, object);
   return 0;
@@ -520,6 +526,7 @@ static int l_listen(lua_State *L)
   lua_Integer backlog = luaL_checkinteger(L, 2);
   if (listen(self->fd, backlog > SOMAXCONN ? SOMAXCONN : (int)backlog) < 0)
     return agenda_error_raise_os(L, errno, "listen", NULL);
+  self->called = "server";
   return 0;
 }
 
@@ -639,7 +646,7 @@ static int l_release(lua_State *L)
   for (int direction = 0; direction < 2; direction++)
     stop_side(self, &self->side[direction]);
   self->fd = -1;
-  agenda_socket_close(L, lua_touserdata(L, 1));
+  agenda_socket_close(L, 1);
   lua_pushinteger(L, fd);
   return 1;
 }
@@ -699,7 +706,8 @@ static int l_fileno(lua_State *L)
 @function socket:close */
 static int l_close(lua_State *L)
 {
-  agenda_socket_close(L, check_object(L));
+  check_object(L);
+  agenda_socket_close(L, 1);
   return 0;
 }
 

@@ -17,7 +17,8 @@ typedef struct agenda_socket {
   int fd;              /* -1 once closed */
   int accepted;        /* a connection that was accepted and not handed out yet, or -1 */
   int family;
-  agenda_address peer; /* of `accepted` */
+  const char *called;  /* in messages: "server", or the kind of the object */
+  agenda_address peer; /* of `accepted`; or what it is connected to */
   agenda_watch life;   /* the loop closes it, if nobody else has */
   struct agenda_socket_side {
     agenda_watch watch;
@@ -43,8 +44,9 @@ agenda_socket_object *agenda_socket_new(lua_State *L, agenda_state *state, const
 ** kind is) if there is none. */
 agenda_socket *agenda_socket_open_of(lua_State *L, int index);
 
-/* Closes it; who waits is woken and finds it closed. Idempotent. [-0, +0] */
-void agenda_socket_close(lua_State *L, agenda_socket_object *object);
+/* Closes that of the object at `index`; who waits is woken and finds it closed. Idempotent.
+** [-0, +0] */
+void agenda_socket_close(lua_State *L, int index);
 
 /* The __gc of all kinds: closes it, and says so in debug mode. */
 int agenda_socket_gc(lua_State *L);

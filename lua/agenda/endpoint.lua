@@ -33,10 +33,11 @@ local function check_field(opts, name, wanted)
   return value
 end
 
-local function check_positive(opts, name)
+local function check_count(opts, name, least)
   local value = check_field(opts, name, "number")
-  if value ~= nil and (value ~= math.huge and not math.tointeger(value) or value <= 0) then
-    error(errors.ValueError(("%s must be an integer > 0, not %s"):format(name, value)), 0)
+  if value ~= nil and (not math.tointeger(value) or value < least) then
+    error(errors.ValueError(("%s must be an integer of at least %d, not %s")
+      :format(name, least, value)), 0)
   end
 end
 
@@ -51,9 +52,11 @@ function endpoint.check_options(opts, n, call)
     return {}
   end
   endpoint.check_type(opts, "table", n, call)
-  check_positive(opts, "limit")
-  check_positive(opts, "max_connections")
-  check_positive(opts, "backlog")
+  check_count(opts, "limit", 1)
+  check_count(opts, "backlog", 0)
+  if opts.max_connections ~= math.huge then
+    check_count(opts, "max_connections", 1)
+  end
   check_field(opts, "timeout", "number")
   check_field(opts, "server_name", "string")
   return opts

@@ -481,9 +481,19 @@ local function check_handler(handler, call)
   end
 end
 
+-- A coroutine function gives something to await.
+local function plain(handler)
+  if core.function_type(handler) ~= "coroutine" then
+    return handler
+  end
+  return function(stream)
+    return core.await(handler(stream))
+  end
+end
+
 local function new(handler, sockets, opts, context)
   local self = setmetatable({
-    _loop = core.get_running_loop(), _handler = handler, _sockets = sockets, _streams = {},
+    _loop = core.get_running_loop(), _handler = plain(handler), _sockets = sockets, _streams = {},
     _dismissed = setmetatable({}, {__mode = "k"}), -- those that close_clients closed
     _count = 0, _max = opts.max_connections or math.huge,
     _stream_options = {

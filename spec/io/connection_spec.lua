@@ -1,4 +1,5 @@
 local agenda = require "agenda"
+local core = require "agenda.core"
 local loopkit = require "spec.support.loopkit"
 local netkit = require "spec.support.netkit"
 local sweep = require "spec.support.sweep"
@@ -122,6 +123,22 @@ describe("agenda.open_connection", function()
         assert.equal("getaddrinfo", err.syscall)
         assert.truthy(err.code:find("^EAI_"))
         assert.truthy(err.message:find("no.such.host.invalid", 1, true))
+      end)
+    end)
+
+    it("names them when there is no descriptor left, too", function()
+      agenda.run(function()
+        local port = netkit.dead_port()
+        local original = core.socket
+        core.socket = function()
+          error(errors.OSError("socket: Too many open files",
+            {code = "EMFILE", errno = 24, syscall = "socket"}), 0)
+        end
+        local ok, err = pcall(agenda.open_connection, "127.0.0.1", port)
+        core.socket = original
+        assert.is_false(ok)
+        assert.equal("EMFILE", err.code)
+        assert.equal(("socket: 127.0.0.1:%d: Too many open files"):format(port), err.message)
       end)
     end)
 

@@ -114,6 +114,20 @@ describe("a socket of the core", function()
     loopkit.collect()
   end)
 
+  it("is collected together with its loop, in debug mode too", function()
+    local messages = {}
+    agenda.set_warning_handler(function(context) messages[#messages + 1] = context.message end)
+    do
+      local loop = agenda.new_event_loop()
+      loop:set_debug(true)
+      local kept = {}
+      loop:run_until_complete(function() kept[1] = core.socket("inet", "dgram") end)
+    end
+    loopkit.collect()
+    agenda.set_warning_handler(nil)
+    assert.is_true(#messages <= 1)
+  end)
+
   it("survives its loop being collected first", function()
     local kept
     do
