@@ -31,7 +31,10 @@ enum {
   SOCKET_SLOTS = SOCKET_OPENED
 };
 
-enum { AT_ONCE = 128 }; /* calls in a row that need not wait, before one takes a turn */
+enum {
+  AT_ONCE = 128,  /* calls in a row that need not wait, before one takes a turn */
+  MAX_FAILED = 64 /* connections that fail to be accepted, likewise */
+};
 
 /* ----- state --------------------------------------------------------------------------- */
 
@@ -591,12 +594,12 @@ static bool anybody_there(int fd)
 /* NB: with no descriptor left accept fails even when nobody has come. */
 static int accept_one(agenda_socket *self)
 {
-  for (;;) {
+  for (int tries = 0;; tries++) {
     self->peer.length = sizeof self->peer.storage;
     int fd = accept4(self->fd, &self->peer.any, &self->peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0 || !is_of_connection(errno)) {
+    if (fd >= 0 || tries == MAX_FAILED || !is_of_connection(errno)) {
       int number = errno;
-      if (fd < 0 && number != EAGAIN && number != EWOULDBLOCK && !anybody_there(self->fd))
+      if (fd < 0 && number != EAGAIN && (tries == MAX_FAILED || !anybody_there(self->fd)))
         number = EAGAIN;
       errno = number;
       return fd;

@@ -13,6 +13,7 @@ local errors, await = core.errors, core.await
 
 local connection = {}
 
+local FIRST_RETRY, LAST_RETRY = 0.001, 0.05 -- seconds, while a Unix socket's backlog is full
 local ATTEMPT_DELAY = 0.25 -- seconds; RFC 8305, section 8: "Connection Attempt Delay"
 
 -- ----- errors --------------------------------------------------------------------------------
@@ -250,9 +251,20 @@ local function establish(host, port, opts, context, own_host, own_port)
   return stream
 end
 
-local function within(seconds, f, ...)
+local function name_timeout(where, seconds, ok, ...)
+  if ok then
+    return ...
+  end
+  local err = ...
+  if errors.TimeoutError:is(err) then
+    err.message = ("connect: %s: timed out after %.14g s"):format(where, seconds)
+  end
+  error(err, 0)
+end
+
+local function within(seconds, where, f, ...)
   if seconds then
-    return timeout.with_timeout(seconds, f, ...)
+    return name_timeout(where, seconds, pcall(timeout.with_timeout, seconds, f, ...))
   end
   return f(...)
 end
@@ -279,18 +291,28 @@ function connection.open_connection(host, port, opts)
     own_host, own_port = endpoint.check_pair(opts.local_addr, "field 'local_addr'", 2)
   end
   local context = endpoint.check_tls(opts)
-  return within(opts.timeout, establish, host, port, opts, context, own_host, own_port)
+  return within(opts.timeout, endpoint.text(host, port), establish, host, port, opts, context,
+    own_host, own_port)
+end
+
+-- NB: a Unix socket whose backlog is full says so at once, and there is nothing to wait for.
+local function connect_path(socket, path)
+  local delay = FIRST_RETRY
+  while true do
+    local ok, err = pcall(socket.connect, socket, path)
+    if ok then
+      return
+    elseif not errors.OSError:is(err) or err.code ~= "EAGAIN" then
+      error(err, 0)
+    end
+    core.sleep(delay)
+    delay = math.min(2 * delay, LAST_RETRY)
+  end
 end
 
 local function establish_unix(path, opts, context)
   local socket = core.socket("unix", "stream")
-  local ok, err = pcall(function()
-    local future = socket:connect(path)
-    if future then
-      await(future)
-    end
-    socket:connected()
-  end)
+  local ok, err = pcall(connect_path, socket, path)
   if not ok then
     socket:close()
     error(err, 0)
@@ -302,18 +324,18 @@ local function establish_unix(path, opts, context)
   return stream
 end
 
---- Connects to a Unix socket. Awaits with `tls`.
+--- Connects to a Unix socket. Awaits with `tls`, and while the server's backlog is full.
 -- @function open_unix_connection
 -- @tparam string path one that begins with "\0" is of Linux's abstract namespace
 -- @tparam[opt] table opts `tls`, `server_name`, `timeout`, `limit` as for `open_connection`
 -- @treturn stream
--- @raise OSError naming the path: ENOENT, ECONNREFUSED where nobody listens any more, ENAMETOOLONG,
--- EAGAIN when too many wait; TLSError; TimeoutError; CancelledError
+-- @raise OSError naming the path: ENOENT, ECONNREFUSED where nobody listens any more, ENAMETOOLONG;
+-- TLSError; TimeoutError; CancelledError
 function connection.open_unix_connection(path, opts)
   endpoint.check_type(path, "string", 1, "open_unix_connection")
   opts = endpoint.check_options(opts, 2, "open_unix_connection")
   local context = endpoint.check_tls(opts)
-  return within(opts.timeout, establish_unix, path, opts, context)
+  return within(opts.timeout, path, establish_unix, path, opts, context)
 end
 
 return connection

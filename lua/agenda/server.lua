@@ -270,7 +270,7 @@ function Server:close()
     self._retry:cancel()
     self._retry = nil
   end
-  if self._path and core.socket_identity(self._path) == self._identity then
+  if self._identity and core.socket_identity(self._path) == self._identity then
     os.remove(self._path)
   end
   for _, socket in ipairs(self._sockets) do

@@ -225,7 +225,9 @@ describe("agenda.open_connection", function()
     it("raises TimeoutError and closes what was begun", function()
       agenda.run(function()
         local silent, _ <close> = netkit.silent_port()
-        fails(errors.TimeoutError, agenda.open_connection, "127.0.0.1", silent, {timeout = 0.02})
+        local err = fails(errors.TimeoutError, agenda.open_connection, "127.0.0.1", silent,
+          {timeout = 0.02})
+        assert.equal(("connect: 127.0.0.1:%d: timed out after 0.02 s"):format(silent), err.message)
       end)
     end)
 
@@ -276,6 +278,23 @@ describe("agenda.open_unix_connection", function()
       echoes(stream, "hello")
       assert.equal(path, stream:peername())
       assert.equal("", stream:sockname())
+    end)
+  end)
+
+  it("waits while the backlog is full", function()
+    agenda.run(function()
+      local served = 0
+      local _ <close> = agenda.start_unix_server(netkit.echo, path, {backlog = 1})
+      agenda.with_taskgroup(function(tg)
+        for i = 1, 40 do
+          tg:spawn(function()
+            local stream <close> = agenda.open_unix_connection(path)
+            echoes(stream, tostring(i))
+            served = served + 1
+          end)
+        end
+      end)
+      assert.equal(40, served)
     end)
   end)
 
