@@ -31,7 +31,7 @@ host.has_close = host.close ~= nil
 
 local nginx = rawget(_G, "ngx")
 local tarantool = rawget(_G, "_TARANTOOL") ~= nil and require "fiber" or nil
-if type(nginx) ~= "table" or type(nginx.timer) ~= "table" then
+if type(nginx) ~= "table" or type(nginx.timer) ~= "table" or type(nginx.thread) ~= "table" then
   nginx = nil
 end
 

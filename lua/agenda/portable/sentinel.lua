@@ -21,16 +21,19 @@ end
 local newproxy = rawget(_G, "newproxy")
 
 if newproxy then
-  local function on_proxy(proxy)
-    return on_collected(getmetatable(proxy).body, proxy)
+  -- One metatable for all; a proxy holds its body by its environment.
+  local setfenv, getfenv = debug.setfenv, debug.getfenv -- luacheck: ignore 143
+  local model = newproxy(true)
+  getmetatable(model).__gc = function(proxy)
+    local body = getfenv(proxy)
+    if rawget(body, "_kind") then
+      return on_collected(body, proxy)
+    end
   end
 
   --- Gives a body a new sentinel.
   function sentinel.arm(body)
-    local proxy = newproxy(true)
-    local metatable = getmetatable(proxy)
-    metatable.__gc, metatable.body = on_proxy, body
-    body._sentinel = proxy
+    body._sentinel = setfenv(newproxy(model), body)
   end
 else
   local Sentinel = {__gc = function(self) return on_collected(self.body, self) end}
