@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include "body.h"
 #include "descriptors.h"
 #include "errors.h"
 
@@ -57,24 +58,30 @@ static bool name_address(lua_State *L)
   return lua_isstring(L, -1) && lua_rawlen(L, -1) > 0;
 }
 
-const char *agenda_stream_push_name(lua_State *L, int index)
+/* Pushes the name of the stream whose userdata, or nil, is at `index`. [-0, +1] */
+static const char *push_name_of(lua_State *L, const agenda_stream *stream, int index)
 {
   static const int slots[] = {AGENDA_STREAM_NAME, AGENDA_STREAM_PEERNAME, AGENDA_STREAM_SOCKNAME};
-  const agenda_stream_handle *handle = lua_touserdata(L, index);
   luaL_checkstack(L, 6, "name of a stream");
-  if (lua_getiuservalue(L, index, 1) != LUA_TNIL)
+  if (stream != NULL)
     for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
-      lua_getiuservalue(L, -1, slots[i]);
-      if (name_address(L)) {
-        lua_remove(L, -2);
+      lua_getiuservalue(L, index, slots[i]);
+      if (name_address(L))
         return lua_tostring(L, -1);
-      }
       lua_pop(L, 1);
     }
-  lua_pop(L, 1);
-  if (handle->stream != NULL && handle->stream->fd >= 0)
-    return lua_pushfstring(L, "fd %d", handle->stream->fd);
+  if (stream != NULL && stream->fd >= 0)
+    return lua_pushfstring(L, "fd %d", stream->fd);
   return lua_pushliteral(L, "stream");
+}
+
+const char *agenda_stream_push_name(lua_State *L, int index)
+{
+  const agenda_stream_handle *handle = lua_touserdata(L, index);
+  lua_getiuservalue(L, index, 1);
+  const char *name = push_name_of(L, handle->stream, lua_gettop(L));
+  lua_remove(L, -2);
+  return name;
 }
 
 int agenda_stream_raise_closed(lua_State *L, int index)
@@ -138,6 +145,28 @@ static bool prepare_descriptor(agenda_stream *stream)
   return S_ISREG(status.st_mode) || agenda_descriptor_set_nonblocking(stream->fd);
 }
 
+/* Whether a source is a file of the library's Lua layer: its folder is called agenda. */
+static bool is_ours(const char *source)
+{
+  static const char folder[] = "/agenda";
+  const char *name = strrchr(source, '/');
+  size_t width = sizeof folder - 1;
+  return name != NULL && (size_t)(name - source) >= width &&
+         strncmp(name - width, folder, width) == 0;
+}
+
+/* Pushes where the stream was opened: the innermost line that is not the library's. */
+static void push_opener(lua_State *L)
+{
+  lua_Debug info;
+  for (int level = 1; lua_getstack(L, level, &info); level++)
+    if (lua_getinfo(L, "Sl", &info) && info.currentline > 0 && !is_ours(info.source)) {
+      lua_pushfstring(L, "%s:%d", info.short_src, info.currentline);
+      return;
+    }
+  luaL_where(L, 2);
+}
+
 /* A boolean option of the table at index 2, true by default. */
 static bool get_flag(lua_State *L, const char *name)
 {
@@ -190,9 +219,11 @@ static int l_open(lua_State *L)
   lua_getfield(L, 2, "sockname");
   lua_setiuservalue(L, 4, AGENDA_STREAM_SOCKNAME);
   if (state->debug) {
-    luaL_where(L, 2);
+    push_opener(L);
     lua_setiuservalue(L, 4, AGENDA_STREAM_OPENED);
   }
+  stream->keeps_input = lua_getfield(L, 2, "keeps_input") != LUA_TNIL;
+  stream->standard = lua_getfield(L, 2, "standard") != LUA_TNIL;
   lua_getfield(L, 2, "shared");
   stream->shared_file = lua_toboolean(L, -1);
   lua_pushvalue(L, 4);
@@ -212,10 +243,8 @@ static int l_open(lua_State *L)
   agenda_loop_attach(stream->loop, &stream->watch);
   stream->status = AGENDA_STREAM_OPEN;
   handle->stream = stream;
-  if (lua_getfield(L, 2, "keeps_input") != LUA_TNIL) {
-    stream->keeps_input = true;
+  if (stream->keeps_input)
     agenda_stream_adopt_input(stream);
-  }
   lua_settop(L, 3);
   return 1;
 }
@@ -225,8 +254,8 @@ rooms that open things.
 @function stream
 @tparam integer fd the descriptor
 @tparam[opt] table opts `readable` and `writable` (true), `limit` (64 KiB), `name` for messages,
-`peername` and `sockname`: a list of host and port, or a path; `shared`: it is a standard stream
-whose open file others have, too; `keeps_input`: it is standard input
+`peername` and `sockname`: a list of host and port, or a path; `standard`: it is a standard stream;
+`shared`: and others have its open file, too; `keeps_input`: and it is standard input
 @treturn stream
 @raise RuntimeError "no running event loop"; ValueError for a limit of 0 and less; OSError */
 static int l_stream(lua_State *L)
@@ -395,25 +424,58 @@ static int l_close_block(lua_State *L)
   return wait_for_gone(L, stream);
 }
 
-/* Dropped unclosed. What is being closed goes on. */
+/* Debug mode: reports the stream at index 1 as unclosed. */
+static int l_report(lua_State *L)
+{
+  const agenda_stream *stream = lua_touserdata(L, 1);
+  const char *how = lua_tostring(L, 2), *name = push_name_of(L, stream, 1);
+  lua_getiuservalue(L, 1, AGENDA_STREAM_OPENED);
+  const char *opened = lua_tostring(L, -1);
+  const char *message = lua_pushfstring(L, "stream %s %s unclosed (opened at %s)", name, how,
+                                        opened != NULL ? opened : "?");
+  lua_createtable(L, 0, 1);
+  agenda_warn(L, message);
+  return 0;
+}
+
+/* NB: nothing here can raise, and there may be no memory for a report. */
+void agenda_stream_report(lua_State *L, const agenda_stream *stream, const char *how)
+{
+  if (stream->standard || stream->status != AGENDA_STREAM_OPEN || !lua_checkstack(L, 8))
+    return;
+  lua_pushcfunction(L, l_report);
+  agenda_stream_push_open(L, stream);
+  lua_pushstring(L, how);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+    lua_pop(L, 1);
+}
+
+/* Whether there are bodies beside those that run now: suspended, they may be collected, too. */
+static bool others_are_suspended(const agenda_state *state)
+{
+  int running = 0;
+  for (const agenda_frame *frame = state->current; frame != NULL; frame = frame->caller)
+    running++;
+  return state->live.count[AGENDA_LIVE_FRAMES] > running;
+}
+
+/*
+** Dropped unclosed. What is being closed goes on. NB: a body that is collected with the stream may
+** need it for its cleanup, which brings both back to life: then the next collection decides.
+*/
 static int l_gc(lua_State *L)
 {
   agenda_stream_handle *handle = agenda_object_test(L, 1, &agenda_stream_kind);
   if (handle == NULL || handle->stream == NULL || handle->stream->status != AGENDA_STREAM_OPEN)
     return 0;
-  bool debug = handle->object.state->debug;
-  if (debug)
-    agenda_stream_push_name(L, 1);
-  agenda_stream_release(L, handle->stream);
-  if (debug) {
-    agenda_stream_push(L, 1);
-    lua_getiuservalue(L, -1, AGENDA_STREAM_OPENED);
-    const char *opened = lua_tostring(L, -1);
-    const char *message = lua_pushfstring(L, "stream %s was dropped unclosed (opened at %s)",
-                                          lua_tostring(L, 2), opened != NULL ? opened : "?");
-    lua_createtable(L, 0, 2);
-    agenda_warn(L, message);
+  if (!handle->doomed && others_are_suspended(handle->object.state)) {
+    handle->doomed = true;
+    agenda_body_rearm(L);
+    return 0;
   }
+  if (handle->object.state->debug)
+    agenda_stream_report(L, handle->stream, "was dropped");
+  agenda_stream_release(L, handle->stream);
   return 0;
 }
 

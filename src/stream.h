@@ -114,13 +114,15 @@ struct agenda_stream {
   bool error_told;          /* somebody got write_error */
   bool handshaking;         /* the filter is not ready for data */
   bool keeps_input;         /* for the next stream, when the loop closes: standard input */
-  bool shared_file;         /* a standard stream: see stream_standard.c */
+  bool standard;            /* a standard stream, which nobody needs to close */
+  bool shared_file;         /* and others have its open file: see stream_standard.c */
 };
 
 /* What Lua has. */
 typedef struct agenda_stream_handle {
   agenda_object object;
   agenda_stream *stream; /* user value 1, or NULL if it could not be opened */
+  bool doomed;           /* it was collected once, when something might have needed it */
 } agenda_stream_handle;
 
 extern const agenda_kind agenda_stream_kind;
@@ -148,6 +150,9 @@ void agenda_stream_release(lua_State *L, agenda_stream *stream);
 
 /* The same, and wakes who waits; the stream's userdata is at `index`. [-0, +0, may raise] */
 void agenda_stream_finish(lua_State *L, agenda_stream *stream, int index);
+
+/* Debug mode: warns that an open stream was not closed. [-0, +0] */
+void agenda_stream_report(lua_State *L, const agenda_stream *stream, const char *how);
 
 /* ----- stream_wait.c */
 

@@ -147,7 +147,8 @@ ssize_t agenda_stream_receive(agenda_stream *stream, char *buffer, size_t size)
 {
   ssize_t n;
   do
-    n = read(stream->fd, buffer, size);
+    n = stream->medium == AGENDA_MEDIUM_SOCKET ? recv(stream->fd, buffer, size, 0)
+                                               : read(stream->fd, buffer, size);
   while (n < 0 && errno == EINTR);
   if (n < 0 && errno == EWOULDBLOCK)
     errno = EAGAIN;

@@ -19,19 +19,19 @@
 */
 static ssize_t write_pipe(int fd, const struct iovec *parts, int n)
 {
+  static const struct timespec at_once = {0, 0};
   sigset_t pipe_signal, earlier, pending;
   sigemptyset(&pipe_signal);
+  sigemptyset(&pending);
   sigaddset(&pipe_signal, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &pipe_signal, &earlier);
+  if (sigismember(&earlier, SIGPIPE))
+    sigpending(&pending);
   ssize_t written = writev(fd, parts, n);
   int number = errno;
-  if (written < 0 && number == EPIPE && !sigismember(&earlier, SIGPIPE)) {
-    static const struct timespec at_once = {0, 0};
-    sigpending(&pending);
-    if (sigismember(&pending, SIGPIPE))
-      while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0 && errno == EINTR)
-        continue;
-  }
+  if (written < 0 && number == EPIPE && !sigismember(&pending, SIGPIPE))
+    while (sigtimedwait(&pipe_signal, NULL, &at_once) < 0 && errno == EINTR)
+      continue;
   pthread_sigmask(SIG_SETMASK, &earlier, NULL);
   errno = number;
   return written;
@@ -43,6 +43,10 @@ ssize_t agenda_stream_send(agenda_stream *stream, struct iovec *parts, int n)
   do
     switch (stream->medium) {
       case AGENDA_MEDIUM_SOCKET: {
+        if (AGENDA_LIKELY(n == 1)) {
+          sent = send(stream->fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+          break;
+        }
         struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n};
         sent = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
         break;

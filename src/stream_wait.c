@@ -50,8 +50,10 @@ static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 /* The loop closes. Nobody is woken: the tasks go with it. */
 static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 {
-  (void)loop;
-  agenda_stream_release(L, AGENDA_LIST_OWNER(watch, agenda_stream, watch));
+  agenda_stream *stream = AGENDA_LIST_OWNER(watch, agenda_stream, watch);
+  if (AGENDA_UNLIKELY(loop->schedule->debug))
+    agenda_stream_report(L, stream, "was left");
+  agenda_stream_release(L, stream);
 }
 
 void agenda_stream_watch(agenda_stream *stream)

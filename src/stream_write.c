@@ -122,10 +122,10 @@ static int after_room(lua_State *L, int status, lua_KContext context);
 /* Waits until no more than the high-water mark is unsent. */
 static int wait_for_room(lua_State *L, agenda_stream *stream)
 {
-  if (AGENDA_UNLIKELY(stream->write_error != 0))
-    return agenda_stream_raise_write_error(L, stream, 1);
   if (AGENDA_UNLIKELY(stream->status != AGENDA_STREAM_OPEN))
     return agenda_stream_raise_closed(L, 1);
+  if (AGENDA_UNLIKELY(stream->write_error != 0))
+    return agenda_stream_raise_write_error(L, stream, 1);
   if (stream->output.unsent <= AGENDA_STREAM_HIGH_WATER)
     return 0;
   return agenda_stream_wait_listed(L, AGENDA_STREAM_ROOM, "write", after_room);
@@ -184,10 +184,10 @@ static int after_sent(lua_State *L, int status, lua_KContext context);
 
 static int wait_for_sent(lua_State *L, agenda_stream *stream)
 {
-  if (AGENDA_UNLIKELY(stream->write_error != 0))
-    return agenda_stream_raise_write_error(L, stream, 1);
   if (AGENDA_UNLIKELY(stream->status != AGENDA_STREAM_OPEN))
     return agenda_stream_raise_closed(L, 1);
+  if (AGENDA_UNLIKELY(stream->write_error != 0))
+    return agenda_stream_raise_write_error(L, stream, 1);
   if (stream->output.unsent == 0)
     return 0;
   return agenda_stream_wait_listed(L, AGENDA_STREAM_SENT, "drain", after_sent);

@@ -15,8 +15,8 @@ local function open(self, loop)
   end
   local fd, shared = core._open_standard(self.number)
   local stream = core.stream(fd, {
-    name = self.name, shared = shared, keeps_input = self.number == 0 or nil,
-    readable = self.number == 0, writable = self.number > 0,
+    name = self.name, standard = true, shared = shared,
+    keeps_input = self.number == 0 or nil, readable = self.number == 0, writable = self.number > 0,
   })
   core._loop_extra(loop)[self] = stream
   return stream

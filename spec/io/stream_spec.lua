@@ -140,6 +140,25 @@ describe("a stream", function()
       assert.truthy(found)
     end)
 
+    it("is reported in debug mode at the end of the run, too; the standard streams are not", function()
+      local kept
+      local warnings = expect.warnings(function()
+        local loop = agenda.new_event_loop()
+        loop:set_debug(true)
+        loop:run_until_complete(function()
+          local one, other = core.pipe()
+          core.close(other)
+          kept = core.stream(one, { name = "kept" })
+          agenda.stderr:write("")
+        end)
+        loop:close()
+      end)
+      assert.equal(1, #warnings)
+      assert.truthy(warnings[1]:find("stream kept was left unclosed %(opened at .*stream_spec.lua:%d"))
+      kept:close()
+      kept = nil
+    end)
+
     it("is closed at the end of the run even if something holds it", function()
       local kept
       agenda.run(function() kept = streamkit.sockets() end)
