@@ -176,7 +176,9 @@ void agenda_loop_report(lua_State *L, agenda_state *state)
 /* Pushes what the task waits for. [-0, +1, may raise] */
 static void push_waits(lua_State *L, const agenda_schedule *schedule, const agenda_task *task)
 {
-  if (task->awaited != NULL && task->awaited->object.kind == &agenda_task_kind) {
+  if (task->parked)
+    lua_pushliteral(L, "waits for input");
+  else if (task->awaited != NULL && task->awaited->object.kind == &agenda_task_kind) {
     agenda_task_push(L, (agenda_task *)(void *)task->awaited);
     agenda_error_push_text(L, -1);
     lua_pushfstring(L, "awaits %s", lua_tostring(L, -1));

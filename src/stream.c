@@ -302,6 +302,7 @@ void agenda_stream_release(lua_State *L, agenda_stream *stream)
     return;
   agenda_schedule *schedule = stream->loop->schedule;
   agenda_stream_close_descriptor(stream);
+  agenda_task_leave(&stream->reader);
   agenda_loop_detach(stream->loop, &stream->watch);
   if (stream->keeps_input)
     agenda_stream_keep_input(L, stream);

@@ -68,7 +68,7 @@ typedef struct agenda_stream_output {
 
 /* User values of a stream. */
 enum {
-  AGENDA_STREAM_READER = 1, /* the future that the reader waits on, used again and again */
+  AGENDA_STREAM_READER = 1, /* the future of a reader that is driven by hand, used again */
   AGENDA_STREAM_QUEUE,      /* table of strings, or nil */
   AGENDA_STREAM_ROOM,       /* list of futures: who waits for less than the high-water mark */
   AGENDA_STREAM_SENT,       /* likewise for nothing unsent */
@@ -96,6 +96,7 @@ struct agenda_stream {
   int fd;                   /* -1 once closed, also by write_eof */
   int read_error;           /* an errno that comes after the data, or 0 */
   int write_error;          /* an errno, for good, or 0 */
+  agenda_park reader;       /* the task that waits for input, but for one that is driven by hand */
   uint32_t anchor;
   uint32_t drained_step;    /* the schedule's, when that was so */
   uint8_t status;           /* agenda_stream_status */

@@ -1,8 +1,9 @@
 /*
 ** stream_wait.c: waiting for a stream's descriptor.
 **
-** The one reader waits on a future that is the stream's own and is used again and again; those who
-** wait for output to be sent have one each. The descriptor stays watched for input between two
+** A task that reads is parked at the stream, which costs a few pointers; a reader that somebody
+** drives by hand waits on a future that is the stream's own and is used again and again. Those who
+** wait for output to be sent have a future each. The descriptor stays watched for input between two
 ** reads, so that a reader that comes back soon costs no system call; it is given up when something
 ** comes that nobody waits for.
 */
@@ -38,6 +39,11 @@ static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
   int events = stream->events, top = lua_gettop(L);
   (void)loop;
   stream->events = 0;
+  if (AGENDA_LIKELY(events == EV_READ && stream->reader.task != NULL)) {
+    agenda_stream_await_input(stream, false);
+    agenda_task_unpark(L, &stream->reader);
+    return;
+  }
   luaL_checkstack(L, 20, "stream");
   agenda_stream_push_open(L, stream);
   if (events & EV_READ)
@@ -96,9 +102,14 @@ void agenda_stream_wake_reader(lua_State *L, agenda_stream *stream, int index)
 {
   if (!stream->watching_input)
     return;
+  if (AGENDA_LIKELY(stream->reader.task != NULL)) {
+    agenda_task_unpark(L, &stream->reader);
+    agenda_stream_await_input(stream, false);
+    return;
+  }
   agenda_stream_await_input(stream, false);
-  lua_getiuservalue(L, index, AGENDA_STREAM_READER);
-  agenda_future_resolve(L, lua_gettop(L), 0);
+  if (lua_getiuservalue(L, index, AGENDA_STREAM_READER) == LUA_TUSERDATA)
+    agenda_future_resolve(L, lua_gettop(L), 0);
   lua_pop(L, 1);
 }
 
@@ -165,10 +176,19 @@ int agenda_stream_wait_input(lua_State *L, agenda_stream *stream, lua_KContext c
                              lua_KFunction k)
 {
   check_can_wait(L, "read");
-  push_reader(L, stream);
-  attach_task(L);
+  agenda_state *state = agenda_state_here(L);
+  agenda_task *task = state->runner->kind == AGENDA_RUNNER_TASK ? state->runner->task : NULL;
+  bool parks = task != NULL && task->future.schedule == stream->loop->schedule;
+  if (AGENDA_UNLIKELY(!parks)) {
+    push_reader(L, stream);
+    attach_task(L);
+  }
   stream->read_under_way = true;
   agenda_stream_await_input(stream, true);
+  if (AGENDA_LIKELY(parks)) {
+    agenda_task_park(task, &stream->reader);
+    return agenda_frame_wait(L, state, 0, context, k);
+  }
   return wait(L, context, k);
 }
 
@@ -185,11 +205,18 @@ static void resumed(lua_State *L)
 
 agenda_stream *agenda_stream_read_resumed(lua_State *L)
 {
-  agenda_stream *stream = ((agenda_stream_handle *)lua_touserdata(L, 2))->stream;
+  agenda_stream_handle *handle = lua_touserdata(L, 1);
+  bool parked = handle->object.kind == &agenda_stream_kind;
+  if (AGENDA_UNLIKELY(!parked))
+    handle = lua_touserdata(L, 2);
+  agenda_stream *stream = handle->stream;
   stream->read_under_way = false;
   if (stream->loop != NULL)
     agenda_stream_await_input(stream, false);
-  resumed(L);
+  if (AGENDA_LIKELY(parked))
+    agenda_frame_resumed(L, agenda_state_here(L));
+  else
+    resumed(L);
   stream->woken = true;
   return stream;
 }

@@ -2,8 +2,8 @@
 ** task.c: futures whose result is that of a body which the loop drives.
 **
 ** A pending task is held by what can wake it, and by nothing else: by the schedule (an anchor)
-** while it is in the ready queue, sleeps or runs; by the future that it waits on meanwhile. So a
-** task that nothing can wake any more is collected, and reported.
+** while it is in the ready queue, sleeps, is parked at an event source or runs; by the future that
+** it waits on meanwhile. So a task that nothing can wake any more is collected, and reported.
 */
 #include "task.h"
 
@@ -296,6 +296,30 @@ void agenda_task_awaken(lua_State *L, agenda_task *task)
   schedule_step(L, task);
 }
 
+void agenda_task_park(agenda_task *task, agenda_park *park)
+{
+  if (AGENDA_UNLIKELY(task->must_cancel))
+    return;
+  task->parked = true;
+  task->park = park;
+  park->task = task;
+}
+
+void agenda_task_unpark(lua_State *L, agenda_park *park)
+{
+  if (park->task != NULL)
+    schedule_step(L, park->task);
+}
+
+void agenda_task_leave(agenda_park *park)
+{
+  if (park->task == NULL)
+    return;
+  park->task->parked = false;
+  park->task->park = NULL;
+  park->task = NULL;
+}
+
 /* Pushes the future that the task waits on: index 1 of the suspended await. */
 static void push_awaited(lua_State *L, const agenda_task *task)
 {
@@ -341,7 +365,7 @@ bool agenda_task_cancel(lua_State *L, int index)
   for (;;) {
     task->cancelling++;
     task->cancel_pass = pass;
-    agenda_future *awaited = task->awaited;
+    agenda_future *awaited = task->parked ? NULL : task->awaited;
     if (awaited == NULL || awaited->status != AGENDA_FUTURE_PENDING)
       break;
     push_awaited(L, task);
@@ -564,7 +588,7 @@ static void report_swallowed(lua_State *L, agenda_task *task)
 {
   if (task->told_swallowed || task->cancelling == 0 || task->must_cancel || is_cleaning_up(task))
     return;
-  if (task->awaited != NULL && task->awaited->status == AGENDA_FUTURE_CANCELLED)
+  if (!task->parked && task->awaited != NULL && task->awaited->status == AGENDA_FUTURE_CANCELLED)
     return; /* it was cancelled in this step: the error is still to come */
   task->told_swallowed = true;
   int top = lua_gettop(L);
@@ -600,6 +624,8 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   task->scheduled = false;
   if (AGENDA_UNLIKELY(is_done(task)))
     return;
+  if (task->parked)
+    agenda_task_leave(task->park);
   task->awaited = NULL;
   bool never_runs = task->must_cancel && task->base->status == AGENDA_FRAME_CREATED;
   if (AGENDA_UNLIKELY(never_runs && !task->of_call)) {

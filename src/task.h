@@ -9,11 +9,21 @@
 
 enum { AGENDA_UNPACKED = 255 };
 
+struct agenda_task;
+
+/* Where a task waits that an event source wakes without a future: the source has this. */
+typedef struct agenda_park {
+  struct agenda_task *task; /* or NULL */
+} agenda_park;
+
 typedef struct agenda_task {
   agenda_future future;
   agenda_frame frame;       /* of a function's task */
   agenda_frame *base;       /* `frame`, or that of the coroutine object it drives */
-  agenda_future *awaited;   /* the future it waits on, or NULL */
+  union {
+    agenda_future *awaited; /* the future it waits on, or NULL */
+    agenda_park *park;      /* if it is parked */
+  };
   agenda_deadline deadline; /* of sleep */
   agenda_list link;         /* in the schedule's list of unfinished tasks */
   uint32_t anchor;          /* slot while the loop holds it; 0 while only a future does */
@@ -24,6 +34,7 @@ typedef struct agenda_task {
   bool guarded : 1;           /* it has a guard */
   bool must_cancel : 1;       /* the next step raises CancelledError */
   bool scheduled : 1;         /* it is in the ready queue */
+  bool parked : 1;            /* it waits at `park`, where the schedule holds it */
   bool bad_yield : 1;         /* the next step raises RuntimeError "task got bad yield" */
   bool kept : 1;              /* it is anchored until it is done: a host waits for its end */
   bool of_call : 1;           /* its body awaits a call of an async generator */
@@ -54,6 +65,16 @@ void agenda_task_wait_on(lua_State *L, agenda_task *task, int index);
 
 /* What the task on the top waited on is done: it goes to the ready queue. [-0, +0, may raise] */
 void agenda_task_awaken(lua_State *L, agenda_task *task);
+
+/* The running task waits at `park`, which must not move until it has left. Does nothing if it is to
+** be cancelled: then it takes a turn. */
+void agenda_task_park(agenda_task *task, agenda_park *park);
+
+/* The task that waits there, if any, goes to the ready queue. [-0, +0, may raise memory error] */
+void agenda_task_unpark(lua_State *L, agenda_park *park);
+
+/* No task waits there any more. */
+void agenda_task_leave(agenda_park *park);
 
 /* Requests the cancellation of the pending task at `index`. [-0, +0, may raise] */
 bool agenda_task_cancel(lua_State *L, int index);

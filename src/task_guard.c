@@ -63,6 +63,8 @@ void agenda_task_close_body(lua_State *L, agenda_task *task)
 {
   agenda_frame *base = task->base;
   task->future.status = AGENDA_FUTURE_CANCELLED;
+  if (task->parked)
+    agenda_task_leave(task->park);
   task->awaited = NULL;
   if (base->status == AGENDA_FRAME_CREATED)
     agenda_frame_drop(L, base);
