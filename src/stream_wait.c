@@ -271,7 +271,6 @@ agenda_stream *agenda_stream_wait_over(lua_State *L)
 bool agenda_stream_turn_due(lua_State *L, agenda_stream *stream)
 {
   agenda_stream_shared *shared = stream->shared;
-  agenda_state *state = agenda_state_here(L);
   uint32_t step = stream->loop->schedule->steps;
   if (shared->step != step) {
     shared->step = step;
@@ -279,6 +278,7 @@ bool agenda_stream_turn_due(lua_State *L, agenda_stream *stream)
   }
   if (AGENDA_LIKELY(++shared->row <= AGENDA_STREAM_ROW))
     return false;
+  agenda_state *state = agenda_state_here(L);
   return agenda_frame_cannot_wait(L, state, true) == NULL &&
          state->runner->kind == AGENDA_RUNNER_TASK;
 }

@@ -67,6 +67,8 @@ static int expand_list(lua_State *L, int index)
 static size_t check_data(lua_State *L)
 {
   size_t size = 0, length;
+  if (AGENDA_LIKELY(lua_gettop(L) == 2 && lua_type(L, 2) == LUA_TSTRING))
+    return lua_rawlen(L, 2);
   luaL_checkany(L, 2);
   for (int i = 2; i <= lua_gettop(L); i++)
     if (lua_type(L, i) != LUA_TTABLE)
@@ -155,11 +157,10 @@ static int l_write(lua_State *L)
 {
   agenda_stream *stream = check_writable(L);
   size_t size = check_data(L);
-  agenda_state *state = agenda_state_here(L);
   if (AGENDA_UNLIKELY(stream->write_error != 0))
     return agenda_stream_raise_write_error(L, stream, 1);
   if (AGENDA_UNLIKELY(stream->output.unsent > AGENDA_STREAM_HIGH_WATER)) {
-    const char *why = agenda_frame_cannot_wait(L, state, true);
+    const char *why = agenda_frame_cannot_wait(L, agenda_state_here(L), true);
     if (why != NULL)
       return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot write: %s", why);
   }
@@ -167,7 +168,7 @@ static int l_write(lua_State *L)
     send_or_queue(L, stream, size);
   if (AGENDA_UNLIKELY(stream->output.unsent > AGENDA_STREAM_HIGH_WATER ||
                       stream->write_error != 0)) {
-    if (stream->write_error == 0 && agenda_frame_cannot_wait(L, state, true) != NULL)
+    if (stream->write_error == 0 && agenda_frame_cannot_wait(L, agenda_state_here(L), true) != NULL)
       return 0; /* a callback may write, but it is not held up */
     return wait_for_room(L, stream);
   }
