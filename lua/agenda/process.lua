@@ -71,6 +71,10 @@ local function check_command(command)
   end
 end
 
+local function get_fileno(value)
+  return value.fileno
+end
+
 -- What is to become one of the standard descriptors, as the core wants it.
 local function check_stdio(value, name)
   if value == nil then
@@ -85,8 +89,9 @@ local function check_stdio(value, name)
   elseif io.type(value) then
     value:flush() -- what the program wrote before comes before what the child writes
     return value
-  elseif core.type(value) == "stream" then
-    return value:fileno()
+  elseif type(value) ~= "number" then
+    local ok, fileno = pcall(get_fileno, value)
+    value = ok and type(fileno) == "function" and fileno(value) or value
   end
   local fd = math.type(value) and math.tointeger(value)
   if not fd then

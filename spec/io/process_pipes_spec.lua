@@ -4,6 +4,7 @@ local core = require "agenda.core"
 local expect = require "spec.support.expect"
 local loopkit = require "spec.support.loopkit"
 local processkit = require "spec.support.processkit"
+local script = require "spec.support.script"
 local errors = agenda.errors
 
 local MB = 1 << 20
@@ -147,6 +148,18 @@ describe("the streams of a child", function()
       assert.equal("text\n", (last:communicate()))
       assert.equal(0, first:wait())
     end)
+  end)
+
+  it("may be this process's standard streams", function()
+    local result = script.run([[
+      agenda.run(function()
+        agenda.stdout:write("before\n")
+        agenda.subprocess{"echo", "child", stdout = agenda.stdout}:wait()
+        agenda.subprocess{"cat", stdin = agenda.stdin}:wait()
+      end)
+    ]], {input = "input\n"})
+    assert.equal("", result.stderr)
+    assert.equal("before\nchild\ninput\n", result.stdout)
   end)
 
   it("do not block in this process, and do in the child", function()
