@@ -949,7 +949,7 @@ function agenda.barrier(n) end
 -- ----- networking ----------------------------------------------------------------------------
 
 ---@class agenda.connection_options
----@field tls boolean|userdata|nil true, or a context of agenda.tls
+---@field tls? boolean|agenda.tls_context true, or a context of agenda.tls
 ---@field server_name string? what the certificate must be for; the host unless given
 ---@field local_addr table? {host, port}
 ---@field timeout number? seconds for resolving, connecting and the handshake together
@@ -974,7 +974,7 @@ function agenda.open_unix_connection(path, opts) end
 ---@class agenda.server_options
 ---@field backlog integer? 100 unless given
 ---@field reuseport boolean?
----@field tls userdata? a context of agenda.tls
+---@field tls? agenda.tls_context
 ---@field limit integer? of the connections' streams
 ---@field max_connections integer? the rest wait in the backlog
 
@@ -1206,6 +1206,15 @@ agenda.stdout = nil
 ---Standard error of the process.
 ---@type agenda.stream
 agenda.stderr = nil
+
+---Begins TLS, and awaits the handshake.
+---@async
+---@param context true|agenda.tls_context
+---@param opts? agenda.starttls_options
+function stream:starttls(context, opts) end
+
+---@return agenda.tlsinfo? agreed nil without TLS
+function stream:tlsinfo() end
 
 -- ----- pipelines -----------------------------------------------------------------------------
 
