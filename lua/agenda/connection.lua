@@ -7,6 +7,7 @@
 
 local core = require "agenda.core"
 local endpoint = require "agenda.endpoint"
+local starttls = require "agenda.starttls"
 local timeout = require "agenda.timeout"
 
 local errors, await = core.errors, core.await
@@ -244,9 +245,9 @@ local function establish(host, port, opts, context, own_host, own_port)
   local socket, target =
     connect_first(targets, own, opts.nodelay ~= false, endpoint.text(host, port))
   local stream = stream_of(socket, opts, {target.addr, target.port})
+  starttls.set_host(stream, host)
   if context then
-    endpoint.secure(stream, context, {server_name = opts.server_name or host},
-      endpoint.text(host, port))
+    endpoint.secure(stream, context, {server_name = opts.server_name}, endpoint.text(host, port))
   end
   return stream
 end

@@ -11,6 +11,14 @@ local starttls = {}
 
 local default -- the context of `tls = true`
 
+-- Stream to the host that it was opened for: whom the server's certificate is to name.
+local hosts = setmetatable({}, {__mode = "k"})
+
+--- Notes the host that a stream was opened for.
+function starttls.set_host(stream, host)
+  hosts[stream] = host
+end
+
 local function is_context(value)
   local metatable = type(value) == "userdata" and getmetatable(value)
   return type(metatable) == "table" and metatable.__name == "agenda.tls_context"
@@ -58,14 +66,15 @@ end
 -- @function stream:starttls
 -- @tparam boolean|userdata context true, or one of `agenda.tls.context`
 -- @tparam[opt] table opts `server_side` (false); `server_name`: what the server's certificate must
--- be for
+-- be for; the host that the stream was opened for unless given
 -- @raise TLSError, OSError, CancelledError: the stream is closed then; ValueError without a
 -- `server_name` to verify, and for a server without a certificate; RuntimeError when the stream is
 -- closed, speaks TLS, or another task reads it
 function core._stream_methods.starttls(stream, context, opts)
   context = starttls.context(context, "argument #1 to 'starttls'", 2)
   opts = check_options(opts)
-  local filter = require("agenda.tls")._filter(context, opts.server_side, opts.server_name)
+  local filter = require("agenda.tls")._filter(context, opts.server_side,
+    opts.server_name or not opts.server_side and hosts[stream] or nil)
   stream:drain()
   if stream:_filter() then
     error(errors.RuntimeError(("%s speaks TLS already"):format(tostring(stream))), 0)

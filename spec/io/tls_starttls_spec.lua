@@ -52,6 +52,15 @@ describe("stream:starttls", function()
     end)
   end)
 
+  it("verifies the host that was connected to", function()
+    pair(function(s)
+      pcall(s.starttls, s, tls.context(serving), {server_side = true})
+    end, function(s)
+      local err = expect.raises(errors.TLSError, nil, s.starttls, s, tls.context(trusting))
+      assert.equal("IP address mismatch", err.reason)
+    end)
+  end)
+
   it("takes what was read too early as the beginning of TLS", function()
     pair(function(s)
       assert.equal("go", s:readline()) -- the peer's TLS comes along with this, or soon after
@@ -108,7 +117,6 @@ describe("stream:starttls", function()
         s.starttls, s, {})
       expect.bad_argument("bad argument #1 to 'starttls' (true or a context of agenda.tls expected, got nil)",
         s.starttls, s)
-      expect.raises(errors.ValueError, "server_name is needed to verify the server", s.starttls, s, true)
       expect.raises(errors.ValueError, "a TLS server needs a context with 'cert'", s.starttls, s, tls.context(),
         {server_side = true})
       s:write("hello\n")
