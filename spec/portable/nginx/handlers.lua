@@ -188,6 +188,34 @@ function handlers.waits_in_callback()
   say(tostring(ok), (tostring(err):gsub(":.*", "")))
 end
 
+-- Each phase notes what a generator that waits gives in it, and one that does not.
+local phases = {}
+
+function handlers.in_phase(name)
+  name = name or "timer" -- which is told that it is not premature
+  local function count(g)
+    local n = 0
+    local ok, err = pcall(agenda.each, g, function() n = n + 1 end)
+    return ok and n or tostring(err):match("API disabled") or tostring(err):match("^%w+")
+  end
+  local plain = agenda.generator(function() yield(1) yield(2) end)
+  phases[#phases + 1] = name .. " " .. count(ticks(3, 0.001)) .. " " .. count(plain())
+    .. " " .. count(agenda.generator(function() coroutine.yield() end)())
+end
+
+-- Also in a timer.
+function handlers.phases()
+  ngx.timer.at(0, handlers.in_phase)
+  ngx.sleep(0.05)
+  handlers.in_phase("content")
+  say("sent")
+end
+
+function handlers.phases_seen()
+  say(table.concat(phases, "; "))
+  phases = {}
+end
+
 function handlers.trace()
   local inner = agenda.asyncgen("inner", function() ngx.sleep(0.001) error(errors.ValueError("deep")) end)
   local outer = agenda.asyncgen("outer", function() agenda.each(inner(), yield) end)
