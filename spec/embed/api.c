@@ -37,13 +37,18 @@ static lua_State *new_state(void)
   return state;
 }
 
-static void begin(int flags)
+static void attach(int flags)
 {
   L = new_state();
-  ev = ev_loop_new(EVFLAG_AUTO);
   loop = agenda_attach(L, ev, flags);
   CHECK(loop != NULL && lua_gettop(L) == 0);
   CHECK(luaL_dostring(L, "agenda = require 'agenda' log = {}") == LUA_OK);
+}
+
+static void begin(int flags)
+{
+  ev = ev_loop_new(EVFLAG_AUTO);
+  attach(flags);
 }
 
 static void end(void)
@@ -347,30 +352,49 @@ static void test_debug_mode(void)
   end();
 }
 
+static void on_done_break(lua_State *state, int status, int n, void *ud)
+{
+  on_done(state, status, n, ud);
+  ev_break(ev, EVBREAK_ALL);
+}
+
 static void on_host_prepare(struct ev_loop *l, ev_prepare *prepare, int revents)
 {
   (void)l, (void)revents;
-  if (host_ticks++ == 0)
-    spawn("return 11", prepare->data);
+  if (host_ticks++ > 0)
+    return;
+  push(L, "return 11");
+  agenda_spawn(L, 0, on_done_break, prepare->data);
+  lua_pop(L, 1);
 }
 
 /* What a callback schedules just before the poll does not wait for the poll to end. */
 static void test_spawn_before_the_poll(void)
 {
   outcome o = {0};
-  ev_prepare prepare;
+  ev_prepare first, last; /* before the library's own, and after */
   ev_timer timer;
-  begin(0);
+  ev = ev_loop_new(EVFLAG_AUTO);
+  ev_prepare_init(&first, on_host_prepare);
+  ev_set_priority(&first, EV_MINPRI);
+  first.data = &o;
+  ev_prepare_start(ev, &first);
+  host_ticks = 1;
+  attach(0);
   ev_timer_init(&timer, break_loop, 5, 0);
   ev_timer_start(ev, &timer);
-  ev_prepare_init(&prepare, on_host_prepare);
-  ev_set_priority(&prepare, EV_MINPRI);
-  prepare.data = &o;
-  ev_prepare_start(ev, &prepare);
-  host_ticks = 0;
-  ev_run(ev, EVRUN_ONCE);
-  CHECK(o.calls == 1 && o.first == 11);
-  ev_prepare_stop(ev, &prepare);
+  ev_prepare_init(&last, on_host_prepare);
+  ev_set_priority(&last, EV_MINPRI);
+  last.data = &o;
+  ev_prepare_start(ev, &last);
+  for (int i = 0; i < 2; i++) {
+    (i == 0 ? ev_prepare_stop : ev_prepare_start)(ev, &first);
+    (i == 0 ? ev_prepare_start : ev_prepare_stop)(ev, &last);
+    host_ticks = 0;
+    ev_run(ev, 0);
+    CHECK(o.calls == i + 1 && o.first == 11 && ev_is_active(&timer));
+  }
+  ev_prepare_stop(ev, &first);
   ev_timer_stop(ev, &timer);
   end();
 }
