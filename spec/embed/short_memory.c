@@ -71,7 +71,9 @@ static int l_spawn(lua_State *L)
 
 static const char program[] =
   "local agenda = require 'agenda'\n"
-  "local rows = agenda.asyncgen(function() for i = 1, 2 do agenda.yield(i) agenda.sleep(0) end end)\n"
+  "local rows = agenda.asyncgen(function()\n"
+  "  for i = 1, 2 do agenda.yield(i) agenda.sleep(0) end\n"
+  "end)\n"
   "return function(future)\n"
   "  local sum = future:await()\n"
   "  for i in rows() do sum = sum + i end\n"
