@@ -185,9 +185,8 @@ static int l_close(lua_State *L)
 static int l_tostring(lua_State *L)
 {
   agenda_socket_object *object = agenda_object_check(L, 1, &agenda_datagram_kind);
-  bool open = object->socket != NULL && object->socket->loop != NULL;
   const char *name = "closed";
-  if (open)
+  if (agenda_socket_is_open(object))
     name = lua_pushfstring(L, "fd=%d", object->socket->fd);
   return agenda_push_description(L, &object->object, name);
 }

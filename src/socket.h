@@ -44,12 +44,22 @@ agenda_socket_object *agenda_socket_new(lua_State *L, agenda_state *state, const
 ** kind is) if there is none. */
 agenda_socket *agenda_socket_open_of(lua_State *L, int index);
 
+bool agenda_socket_is_open(const agenda_socket_object *object);
+
 /* Closes that of the object at `index`; who waits is woken and finds it closed. Idempotent.
 ** [-0, +0] */
 void agenda_socket_close(lua_State *L, int index);
 
+/* The same, but gives the descriptor, which is the caller's to close from here on. RuntimeError if
+** it is closed already. */
+int agenda_socket_release(lua_State *L, int index);
+
 /* The __gc of all kinds: closes it, and says so in debug mode. */
 int agenda_socket_gc(lua_State *L);
+
+/* Pushes a future that is done when the socket of the object at `index` can be read or written, or
+** is closed. [-0, +1, may raise] */
+void agenda_socket_push_wait(lua_State *L, int index, agenda_socket_direction direction);
 
 /* Waits until the socket of the object at index 1 can be read or written:
 ** `return agenda_socket_await(...)`. The continuation begins with agenda_socket_awaited, after
