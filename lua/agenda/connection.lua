@@ -14,6 +14,14 @@ local errors, await = core.errors, core.await
 
 local connection = {}
 
+local OPTIONS = {
+  tls = "any", server_name = "string", local_addr = "any", timeout = "number", limit = "number",
+  nodelay = "boolean",
+}
+local UNIX_OPTIONS = {
+  tls = "any", server_name = "string", timeout = "number", limit = "number", nodelay = "boolean",
+}
+
 local FIRST_RETRY, LAST_RETRY = 0.001, 0.05 -- seconds, while a Unix socket's backlog is full
 local ATTEMPT_DELAY = 0.25 -- seconds; RFC 8305, section 8: "Connection Attempt Delay"
 
@@ -285,13 +293,14 @@ end
 -- ValueError for a port out of range; CancelledError, with everything closed
 function connection.open_connection(host, port, opts)
   endpoint.check_type(host, "string", 1, "open_connection")
-  port = endpoint.check_port(port, "argument #2 to 'open_connection'", 2)
-  opts = endpoint.check_options(opts, 3, "open_connection")
+  port = endpoint.check_port(port, "bad argument #2 to 'open_connection' (", 2)
+  opts = endpoint.check_options(opts, 3, "open_connection", OPTIONS)
   local own_host, own_port
   if opts.local_addr ~= nil then
-    own_host, own_port = endpoint.check_pair(opts.local_addr, "field 'local_addr'", 2)
+    own_host, own_port = endpoint.check_pair(opts.local_addr,
+      endpoint.bad_option(3, "open_connection", "local_addr"), 2)
   end
-  local context = endpoint.check_tls(opts)
+  local context = endpoint.check_tls(opts, 3, "open_connection")
   return within(opts.timeout, endpoint.text(host, port), establish, host, port, opts, context,
     own_host, own_port)
 end
@@ -328,14 +337,15 @@ end
 --- Connects to a Unix socket. Awaits with `tls`, and while the server's backlog is full.
 -- @function open_unix_connection
 -- @tparam string path one that begins with "\0" is of Linux's abstract namespace
--- @tparam[opt] table opts `tls`, `server_name`, `timeout`, `limit` as for `open_connection`
+-- @tparam[opt] table opts `tls`, `server_name`, `timeout`, `limit` as for `open_connection`;
+-- `nodelay` means nothing here
 -- @treturn stream
 -- @raise OSError naming the path: ENOENT, ECONNREFUSED where nobody listens any more, ENAMETOOLONG;
 -- TLSError; TimeoutError; CancelledError
 function connection.open_unix_connection(path, opts)
   endpoint.check_type(path, "string", 1, "open_unix_connection")
-  opts = endpoint.check_options(opts, 2, "open_unix_connection")
-  local context = endpoint.check_tls(opts)
+  opts = endpoint.check_options(opts, 2, "open_unix_connection", UNIX_OPTIONS)
+  local context = endpoint.check_tls(opts, 2, "open_unix_connection")
   return within(opts.timeout, path, establish_unix, path, opts, context)
 end
 

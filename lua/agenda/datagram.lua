@@ -7,13 +7,16 @@ local endpoint = require "agenda.endpoint"
 local errors, yield = core.errors, core.yield
 local methods = core._datagram_methods
 
+local OPTIONS = {local_addr = "any", remote_addr = "any"}
+local BAD_LOCAL = endpoint.bad_option(1, "datagram", "local_addr")
+local BAD_REMOTE = endpoint.bad_option(1, "datagram", "remote_addr")
 local FAMILY_NAMES = {inet = "IPv4", inet6 = "IPv6"}
 
 -- ----- methods -------------------------------------------------------------------------------
 
 -- The first of a name's addresses that the socket can send to.
 local function resolve_for(self, addr)
-  local host, port = endpoint.check_pair(addr, "argument #2 to 'send'", 3)
+  local host, port = endpoint.check_pair(addr, "bad argument #2 to 'send' (", 3)
   local family = core.address_family((self:sockname()))
   for _, found in ipairs(endpoint.resolve(host, port, {family = family, type = "dgram"})) do
     if found.family == family then
@@ -100,6 +103,7 @@ end
 -- running event loop"
 local function datagram(opts)
   endpoint.check_type(opts, "table", 1, "datagram")
+  endpoint.check_options(opts, 1, "datagram", OPTIONS)
   core.get_running_loop()
   local here, there = opts.local_addr, opts.remote_addr
   if here == nil and there == nil then
@@ -107,7 +111,7 @@ local function datagram(opts)
   end
   local remote
   if there ~= nil then
-    local host, port = endpoint.check_pair(there, "field 'remote_addr'", 2)
+    local host, port = endpoint.check_pair(there, BAD_REMOTE, 2)
     if not host then
       error(errors.ValueError("remote_addr needs a host"), 0)
     end
@@ -116,7 +120,7 @@ local function datagram(opts)
   if here == nil then
     return open(nil, remote[1])
   end
-  local host, port = endpoint.check_pair(here, "field 'local_addr'", 2)
+  local host, port = endpoint.check_pair(here, BAD_LOCAL, 2)
   for _, found in ipairs(endpoint.resolve_local(host, port, {type = "dgram"})) do
     local peer = remote and first_of_family(remote, found.family)
     if peer or not remote then

@@ -24,54 +24,60 @@ function endpoint.check_type(value, wanted, n, call)
   end
 end
 
-local function check_field(opts, name, wanted)
-  local value = opts[name]
-  if value ~= nil and type(value) ~= wanted then
-    error(("bad field '%s' of the options (%s expected, got %s)")
-      :format(name, wanted, describe(value)), 4)
-  end
-  return value
-end
-
-local function check_count(opts, name, least)
-  local value = check_field(opts, name, "number")
-  if value ~= nil and (not math.tointeger(value) or value < least) then
+local function check_count(name, value, least)
+  if not math.tointeger(value) or value < least then
     error(errors.ValueError(("%s must be an integer of at least %d, not %s")
       :format(name, least, value)), 0)
   end
 end
 
---- Checks the options of connections and servers.
+local LEAST = {limit = 1, backlog = 0, max_connections = 1}
+
+--- How Lua's error for a wrong option begins.
+-- @tparam integer n the argument's number
+-- @tparam string call the function's name
+-- @tparam string name the option's
+-- @treturn string
+function endpoint.bad_option(n, call, name)
+  return ("bad argument #%d to '%s' (option '%s': "):format(n, call, name)
+end
+
+--- Checks the options of connections, servers and datagrams.
 -- @tparam any opts
 -- @tparam integer n the argument's number
 -- @tparam string call the function's name
+-- @tparam table types of the options that there are, by name; "any" for what is checked elsewhere
 -- @treturn table
--- @raise ValueError for a limit that is none; Lua's error for a wrong argument
-function endpoint.check_options(opts, n, call)
+-- @raise ValueError for a number that will not do; Lua's error for a wrong argument
+function endpoint.check_options(opts, n, call, types)
   if opts == nil then
     return {}
   end
   endpoint.check_type(opts, "table", n, call)
-  check_count(opts, "limit", 1)
-  check_count(opts, "backlog", 0)
-  if opts.max_connections ~= math.huge then
-    check_count(opts, "max_connections", 1)
+  for name, value in pairs(opts) do
+    local wanted = types[name]
+    if not wanted then
+      error(("bad argument #%d to '%s' (unknown option '%s')"):format(n, call, tostring(name)), 3)
+    elseif wanted ~= "any" and type(value) ~= wanted then
+      error(("%s%s expected, got %s)")
+        :format(endpoint.bad_option(n, call, name), wanted, describe(value)), 3)
+    elseif LEAST[name] and not (name == "max_connections" and value == math.huge) then
+      check_count(name, value, LEAST[name])
+    end
   end
-  check_field(opts, "timeout", "number")
-  check_field(opts, "server_name", "string")
   return opts
 end
 
 --- A port as an integer.
 -- @tparam any port an integer, or a string of one
--- @tparam string what whose argument it is: "argument #3 to 'open_connection'"
+-- @tparam string beginning of the message: "bad argument #3 to 'open_connection' ("
 -- @tparam integer level for the position of the error
 -- @treturn integer
 -- @raise ValueError when it is out of range; Lua's error for a wrong argument
-function endpoint.check_port(port, what, level)
+function endpoint.check_port(port, beginning, level)
   local number = math.tointeger(port)
   if not number then
-    error(("bad %s (%s)"):format(what, math.type(tonumber(port))
+    error(("%s%s)"):format(beginning, math.type(tonumber(port))
       and "number has no integer representation"
       or "number expected, got " .. describe(port)), level + 1)
   end
@@ -83,19 +89,19 @@ end
 
 --- Checks `{host, port}`.
 -- @tparam any pair
--- @tparam string what "field 'local_addr' ..."
+-- @tparam string beginning of the message
 -- @tparam integer level for the position of the error
 -- @treturn ?string host
 -- @treturn integer port
-function endpoint.check_pair(pair, what, level)
+function endpoint.check_pair(pair, beginning, level)
   if type(pair) ~= "table" then
-    error(("bad %s ({host, port} expected, got %s)"):format(what, describe(pair)), level + 1)
+    error(("%s{host, port} expected, got %s)"):format(beginning, describe(pair)), level + 1)
   end
   local host, port = pair[1], pair[2]
   if host ~= nil and type(host) ~= "string" then
-    error(("bad host in %s (string expected, got %s)"):format(what, describe(host)), level + 1)
+    error(("%shost: string expected, got %s)"):format(beginning, describe(host)), level + 1)
   end
-  return host, endpoint.check_port(port == nil and 0 or port, "port in " .. what, level + 1)
+  return host, endpoint.check_port(port == nil and 0 or port, beginning .. "port: ", level + 1)
 end
 
 -- ----- addresses -----------------------------------------------------------------------------
@@ -135,14 +141,16 @@ end
 
 --- Checks the option `tls`.
 -- @tparam table opts
+-- @tparam integer n the argument's number
+-- @tparam string call the function's name
 -- @tparam[opt] boolean serving whether it has to be one for a server
 -- @treturn ?userdata a context, or nil
 -- @raise Lua's error for a wrong argument; ValueError for a server's without a certificate
-function endpoint.check_tls(opts, serving)
+function endpoint.check_tls(opts, n, call, serving)
   if not opts.tls then
     return nil
   end
-  local context = starttls.context(opts.tls, "field 'tls' of the options", 3)
+  local context = starttls.context(opts.tls, endpoint.bad_option(n, call, "tls"), 3)
   if serving then
     starttls.check_server(context)
   end

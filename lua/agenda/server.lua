@@ -22,6 +22,11 @@ local HANDSHAKE_TIMEOUT = 60 -- seconds, as in asyncio
 local CLOSING_TIMEOUT = 1    -- for handshakes when the server is closed
 local PORT_ATTEMPTS = 16     -- at a port that is free for IPv4 and IPv6
 
+local OPTIONS = {
+  backlog = "number", reuseport = "boolean", tls = "any", limit = "number",
+  max_connections = "number",
+}
+
 local Server = {}
 Server.__index = Server
 Server.__name = "agenda.server"
@@ -532,9 +537,9 @@ function server.start_server(handler, host, port, opts)
   if host ~= nil then
     endpoint.check_type(host, "string", 2, "start_server")
   end
-  port = endpoint.check_port(port, "argument #3 to 'start_server'", 2)
-  opts = endpoint.check_options(opts, 4, "start_server")
-  local context = endpoint.check_tls(opts, true)
+  port = endpoint.check_port(port, "bad argument #3 to 'start_server' (", 2)
+  opts = endpoint.check_options(opts, 4, "start_server", OPTIONS)
+  local context = endpoint.check_tls(opts, 4, "start_server", true)
   core.get_running_loop()
   local addresses = endpoint.resolve_local(host, port, {type = "stream"})
   local self = new(handler, open_sockets(addresses, port, opts), opts, context)
@@ -547,15 +552,16 @@ end
 -- @function start_unix_server
 -- @tparam function handler
 -- @tparam string path one that begins with "\0" is of Linux's abstract namespace
--- @tparam[opt] table opts `backlog`, `tls`, `limit`, `max_connections` as for `start_server`
+-- @tparam[opt] table opts `backlog`, `tls`, `limit`, `max_connections` as for `start_server`;
+-- `reuseport` means nothing here
 -- @treturn server
 -- @raise OSError: EADDRINUSE where something else is at the path, ENAMETOOLONG, ENOENT, EACCES;
 -- RuntimeError "no running event loop"
 function server.start_unix_server(handler, path, opts)
   check_handler(handler, "start_unix_server")
   endpoint.check_type(path, "string", 2, "start_unix_server")
-  opts = endpoint.check_options(opts, 3, "start_unix_server")
-  local context = endpoint.check_tls(opts, true)
+  opts = endpoint.check_options(opts, 3, "start_unix_server", OPTIONS)
+  local context = endpoint.check_tls(opts, 3, "start_unix_server", true)
   core.get_running_loop()
   local self = new(handler, {open_unix_socket(path, opts)}, opts, context)
   self._path = path

@@ -26,17 +26,17 @@ end
 
 --- The context that a caller gave.
 -- @tparam any value true, for the one that trusts whom the system trusts, or a context
--- @tparam string what of the message: "field 'tls' of the options"
+-- @tparam string beginning of the message: "bad argument #1 to 'starttls' ("
 -- @tparam integer level for the position of the error
 -- @treturn userdata
 -- @raise Lua's error for a wrong argument; ValueError for a context that cannot serve
-function starttls.context(value, what, level)
+function starttls.context(value, beginning, level)
   if value == true then
     default = default or require("agenda.tls").context()
     return default
   elseif not is_context(value) then
-    error(("bad %s (true or a context of agenda.tls expected, got %s)")
-      :format(what, core.type(value) or type(value)), level + 1)
+    error(("%strue or a context of agenda.tls expected, got %s)")
+      :format(beginning, core.type(value) or type(value)), level + 1)
   end
   return value
 end
@@ -47,6 +47,8 @@ function starttls.check_server(context)
   require("agenda.tls")._filter(context, true):release()
 end
 
+local TYPES = {server_side = "boolean", server_name = "string"}
+
 local function check_options(opts)
   if opts == nil then
     return {}
@@ -54,9 +56,13 @@ local function check_options(opts)
     error(("bad argument #2 to 'starttls' (table expected, got %s)")
       :format(core.type(opts) or type(opts)), 3)
   end
-  if opts.server_name ~= nil and type(opts.server_name) ~= "string" then
-    error(("bad field 'server_name' of the options (string expected, got %s)")
-      :format(core.type(opts.server_name) or type(opts.server_name)), 3)
+  for name, value in pairs(opts) do
+    if not TYPES[name] then
+      error(("bad argument #2 to 'starttls' (unknown option '%s')"):format(tostring(name)), 3)
+    elseif type(value) ~= TYPES[name] then
+      error(("bad argument #2 to 'starttls' (option '%s': %s expected, got %s)")
+        :format(name, TYPES[name], core.type(value) or type(value)), 3)
+    end
   end
   return opts
 end
@@ -71,7 +77,7 @@ end
 -- `server_name` to verify, and for a server without a certificate; RuntimeError when the stream is
 -- closed, speaks TLS, or another task reads it
 function core._stream_methods.starttls(stream, context, opts)
-  context = starttls.context(context, "argument #1 to 'starttls'", 2)
+  context = starttls.context(context, "bad argument #1 to 'starttls' (", 2)
   opts = check_options(opts)
   local filter = require("agenda.tls")._filter(context, opts.server_side,
     opts.server_name or not opts.server_side and hosts[stream] or nil)

@@ -298,10 +298,11 @@ describe("TLS connection", function()
     end)
     in_run("is true or a context", function()
       for _, wrong in ipairs {1, "x", {}} do
-        local text = ("bad field 'tls' of the options (true or a context of agenda.tls expected, got %s)"):format(
-          type(wrong))
-        expect.bad_argument(text, agenda.open_connection, "127.0.0.1", 1, {tls = wrong})
-        expect.bad_argument(text, agenda.start_server, echo, "127.0.0.1", 0, {tls = wrong})
+        local text = ("(option 'tls': true or a context of agenda.tls expected, got %s)"):format(type(wrong))
+        expect.bad_argument("bad argument #3 to 'open_connection' " .. text, agenda.open_connection,
+          "127.0.0.1", 1, {tls = wrong})
+        expect.bad_argument("bad argument #4 to 'start_server' " .. text, agenda.start_server, echo,
+          "127.0.0.1", 0, {tls = wrong})
       end
     end)
   end)
