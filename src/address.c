@@ -156,6 +156,15 @@ void agenda_address_push_value(lua_State *L, const agenda_address *address)
   lua_rawseti(L, -2, 1);
 }
 
+const char *agenda_address_push_given(lua_State *L, int index)
+{
+  const char *host = lua_tostring(L, index);
+  if (!lua_isinteger(L, index + 1))
+    return lua_pushstring(L, host);
+  return lua_pushfstring(L, strchr(host, ':') != NULL ? "[%s]:%I" : "%s:%I", host,
+                         (LUAI_UACINT)lua_tointeger(L, index + 1));
+}
+
 const char *agenda_address_push_text(lua_State *L, const agenda_address *address)
 {
   char host[HOST_SIZE];

@@ -35,6 +35,9 @@ void agenda_address_push_value(lua_State *L, const agenda_address *address);
 /* Pushes "127.0.0.1:80", "[::1]:80" or the path, for messages. [-0, +1] */
 const char *agenda_address_push_text(lua_State *L, const agenda_address *address);
 
+/* The same for the arguments that agenda_address_check has refused. [-0, +1] */
+const char *agenda_address_push_given(lua_State *L, int index);
+
 /* AF_INET or AF_INET6 if the host is a numeric one, else AF_UNSPEC. */
 int agenda_address_family(const char *host);
 

@@ -73,7 +73,8 @@ static int receive_now(lua_State *L, agenda_socket *self)
     return push_datagram(L, data, (size_t)size, &from);
   if (would_block(errno))
     return agenda_socket_await(L, AGENDA_SOCKET_READ, on_readable);
-  return agenda_error_raise_os(L, errno, "recvfrom", NULL);
+  int number = errno;
+  return agenda_error_raise_os(L, number, "recvfrom", agenda_socket_push_name(L, self));
 }
 
 /*** Receives a datagram. Awaits until there is one. A call that is cancelled has taken none.
@@ -109,7 +110,7 @@ static bool check_destination(lua_State *L, const agenda_socket *self, agenda_ad
                 "{host, port} expected");
   int number = agenda_address_check(L, 4, self->family, to);
   if (number == EAFNOSUPPORT)
-    agenda_error_raise_os(L, number, "sendto", lua_tostring(L, 4));
+    agenda_error_raise_os(L, number, "sendto", agenda_address_push_given(L, 4));
   lua_settop(L, 3);
   if (number == 0 && self->peer.length > 0) {
     if (memcmp(to, &self->peer, sizeof *to) != 0)
@@ -150,7 +151,8 @@ static int send_now(lua_State *L, agenda_socket *self)
   if (would_block(errno))
     return agenda_socket_await(L, AGENDA_SOCKET_WRITE, on_writable);
   int number = errno;
-  const char *what = to.length > 0 ? agenda_address_push_text(L, &to) : NULL;
+  const char *what =
+    to.length > 0 ? agenda_address_push_text(L, &to) : agenda_socket_push_name(L, self);
   return agenda_error_raise_os(L, number, "sendto", what);
 }
 

@@ -39,6 +39,41 @@ static void close_fd(int *fd)
   *fd = -1;
 }
 
+/* False for one that has no address yet. */
+static bool find_address(const agenda_socket *self, agenda_address *address)
+{
+  if (self->fd < 0) {
+    *address = self->last;
+    return address->length > 0;
+  }
+  address->length = sizeof address->storage;
+  if (getpeername(self->fd, &address->any, &address->length) == 0)
+    return true;
+  address->length = sizeof address->storage;
+  if (getsockname(self->fd, &address->any, &address->length) < 0)
+    return false;
+  return address->any.sa_family == AF_UNIX || address->inet.sin_port != 0;
+}
+
+const char *agenda_socket_push_name(lua_State *L, const agenda_socket *self)
+{
+  agenda_address address;
+  if (find_address(self, &address))
+    return agenda_address_push_text(L, &address);
+  lua_pushnil(L);
+  return NULL;
+}
+
+/* Closes the descriptors; the block remembers its name. */
+static void close_fds(agenda_socket *self)
+{
+  agenda_address address;
+  if (find_address(self, &address))
+    self->last = address;
+  close_fd(&self->accepted);
+  close_fd(&self->fd);
+}
+
 /* Pushes the block of the object at `index`. */
 static agenda_socket *push_socket(lua_State *L, int index)
 {
@@ -90,8 +125,7 @@ static void shut(lua_State *L, agenda_socket *self)
     stop_side(self, &self->side[direction]);
   agenda_loop_detach(loop, &self->life);
   self->loop = NULL;
-  close_fd(&self->accepted);
-  close_fd(&self->fd);
+  close_fds(self);
   if (!loop->schedule->closed) {
     lua_pushcfunction(L, l_wake_all);
     lua_pushvalue(L, -2);
@@ -180,8 +214,7 @@ static void life_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
   bool told = loop->schedule->debug && self->fd >= 0;
   for (int direction = 0; direction < 2; direction++)
     stop_side(self, &self->side[direction]);
-  close_fd(&self->accepted);
-  close_fd(&self->fd);
+  close_fds(self);
   if (told && lua_checkstack(L, 8)) {
     lua_pushcfunction(L, l_warn_left_open);
     push_block(L, loop, self);
@@ -314,9 +347,14 @@ int agenda_socket_gc(lua_State *L)
 agenda_socket *agenda_socket_open_of(lua_State *L, int index)
 {
   agenda_socket_object *object = lua_touserdata(L, index);
-  if (!agenda_socket_is_open(object))
-    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "the %s is closed", object->object.kind->name);
-  return object->socket;
+  if (agenda_socket_is_open(object))
+    return object->socket;
+  const char *kind = object->object.kind->name;
+  const char *name = object->socket != NULL ? agenda_socket_push_name(L, object->socket) : NULL;
+  if (name != NULL)
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "%s: the %s is closed", name, kind);
+  agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "the %s is closed", kind);
+  return NULL;
 }
 
 void agenda_socket_push_wait(lua_State *L, int index, agenda_socket_direction direction)

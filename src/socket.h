@@ -19,6 +19,7 @@ typedef struct agenda_socket {
   int family;
   const char *called;  /* in messages: "server", or the kind of the object */
   agenda_address peer; /* of `accepted`; or what it is connected to */
+  agenda_address last; /* what it was called in messages when it was closed; else empty */
   agenda_watch life;   /* the loop closes it, if nobody else has */
   struct agenda_socket_side {
     agenda_watch watch;
@@ -40,9 +41,13 @@ extern const agenda_kind agenda_socket_kind; /* "socket" */
 agenda_socket_object *agenda_socket_new(lua_State *L, agenda_state *state, const agenda_kind *kind,
                                         int family, int type);
 
-/* The open socket of the object at `index`; RuntimeError "the socket is closed" (or whatever its
-** kind is) if there is none. */
+/* The open socket of the object at `index`; RuntimeError "127.0.0.1:80: the socket is closed" (or
+** whatever its kind is) if there is none. */
 agenda_socket *agenda_socket_open_of(lua_State *L, int index);
+
+/* Pushes what it is called in messages: the address that it is connected to, or else its own; NULL
+** and nil if it has none. [-0, +1] */
+const char *agenda_socket_push_name(lua_State *L, const agenda_socket *socket);
 
 bool agenda_socket_is_open(const agenda_socket_object *object);
 

@@ -39,10 +39,7 @@ static int raise_at(lua_State *L, int number, const char *call, const agenda_add
 static int raise_refused(lua_State *L, int number, const char *call)
 {
   lua_settop(L, 3);
-  const char *what = luaL_tolstring(L, 2, NULL);
-  if (lua_isnumber(L, 3))
-    what = lua_pushfstring(L, "%s:%I", what, (LUAI_UACINT)lua_tointeger(L, 3));
-  return agenda_error_raise_os(L, number, call, what);
+  return agenda_error_raise_os(L, number, call, agenda_address_push_given(L, 2));
 }
 
 /* ----- new and set ------------------------------------------------------------------- */

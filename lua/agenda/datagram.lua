@@ -40,7 +40,9 @@ function methods.send(self, data, addr)
     error(("bad argument #1 to 'send' (string expected, got %s)")
       :format(core.type(data) or type(data)), 2)
   end
-  if addr ~= nil and not self:_send(data, addr) then
+  if addr ~= nil and type(addr) ~= "table" then
+    endpoint.check_pair(addr, "bad argument #2 to 'send' (", 2)
+  elseif addr ~= nil and not self:_send(data, addr) then
     self:_send(data, resolve_for(self, addr))
   elseif addr == nil then
     self:_send(data)
