@@ -120,7 +120,6 @@ static void push_refusal(packer *p, lua_Integer parent)
 {
   lua_State *L = p->L;
   static const char *const article[] = {"a", "an"};
-  luaL_checkstack(L, LUA_MINSTACK, "copy");
   const char *what = lua_istable(L, -1) ? "table with a metatable" : luaL_typename(L, -1);
   const char *a = article[0];
   int named = luaL_getmetafield(L, -1, "__name");
@@ -249,7 +248,8 @@ static int origin(packer *p, lua_Integer number)
 bool agenda_parcel_pack(lua_State *L, agenda_parcel *parcel, int first, int last, bool boxed,
                         int *refused)
 {
-  luaL_checkstack(L, LUA_MINSTACK, "copy");
+  if (!lua_checkstack(L, LUA_MINSTACK))
+    luaL_error(L, "not enough memory");
   int top = lua_gettop(L);
   packer p = {.L = L, .parcel = parcel};
   parcel->data = NULL;

@@ -139,12 +139,13 @@ static int answer_at_once(lua_State *L, lookup *self, bool numeric_service)
     return 0;
   struct addrinfo hints = self->hints;
   hints.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
-  if (getaddrinfo(self->host, self->service, &hints, &self->found) != 0) {
-    self->found = NULL;
-    return 0;
-  }
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_pushcclosure(L, l_finish, 1);
+  if (getaddrinfo(self->host, self->service, &hints, &self->found) != 0) {
+    self->found = NULL;
+    lua_pop(L, 1);
+    return 0;
+  }
   lua_pushlightuserdata(L, self);
   int status = lua_pcall(L, 1, 1, 0);
   release_lookup(L, &self->job);

@@ -293,7 +293,8 @@ static void push_path(lua_State *L, const char *name)
 ** of them. [-args, +1, may raise] */
 static void push_call(lua_State *L, int first)
 {
-  luaL_checkstack(L, LUA_MINSTACK, "arguments");
+  if (!lua_checkstack(L, LUA_MINSTACK))
+    luaL_error(L, "not enough memory");
   push_code(L, first);
   lua_replace(L, first);
   push_path(L, "path");

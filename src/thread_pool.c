@@ -284,7 +284,6 @@ static void abandon(lua_State *L, agenda_job *job)
 static int l_cancel(lua_State *L)
 {
   agenda_job *job = lua_touserdata(L, lua_upvalueindex(2));
-  luaL_checkstack(L, 8, "cancel");
   bool cancelled = agenda_future_cancel_now(L, 1);
   abandon(L, job);
   lua_pushboolean(L, cancelled);
@@ -300,25 +299,33 @@ static int l_deliver(lua_State *L)
   return 0;
 }
 
-/* The job is done: its future is, too. A memory error that comes before the call of its `deliver`
-** leaves everything as it was. [-0, +0, may raise] */
+/*
+** The job is done: its future is, too. A memory error that comes before the call of its `deliver`
+** leaves everything as it was; one that comes when the future is done already, so that who waits
+** was not woken, comes out of the run. Uses less than LUA_MINSTACK. [-0, +0, may raise]
+*/
 static void deliver(lua_State *L, agenda_job *job)
 {
   int top = lua_gettop(L);
-  luaL_checkstack(L, LUA_MINSTACK, "job");
-  if (!job->abandoned) {
+  bool failed = false;
+  agenda_schedule_push(L, job->pool->loop->schedule, job->anchor);
+  lua_getiuservalue(L, -1, AGENDA_JOB_FUTURE);
+  const agenda_future *future = lua_touserdata(L, -1);
+  if (!job->abandoned && future->status == AGENDA_FUTURE_PENDING) {
     agenda_ready_queue_grow(L, &job->pool->loop->schedule->ready);
-    agenda_schedule_push(L, job->pool->loop->schedule, job->anchor);
-    lua_getiuservalue(L, -1, AGENDA_JOB_FUTURE);
     agenda_state_push(L);
     lua_pushcclosure(L, l_deliver, 1);
     lua_pushvalue(L, top + 2);
     lua_pushvalue(L, top + 1);
-    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
-      agenda_future_reject(L, top + 2);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+      lua_pushvalue(L, -1);
+      failed = !agenda_future_reject(L, top + 2);
+    }
   }
   agenda_list_unlink(&job->link);
   release(L, job);
+  if (failed)
+    lua_error(L);
   lua_settop(L, top);
 }
 
@@ -397,7 +404,6 @@ static int thread_limit(void)
 /* The pool of an open loop, made where there is none. [-0, +0, may raise] */
 static agenda_thread_pool *get_pool(lua_State *L, agenda_loop *loop)
 {
-  luaL_checkstack(L, 8, "threads");
   agenda_loop_push(L, loop->schedule);
   lua_getiuservalue(L, -1, AGENDA_LOOP_WATCHERS);
   lua_getfield(L, -1, POOL_KEY);
@@ -452,7 +458,6 @@ void agenda_job_submit(lua_State *L, agenda_loop *loop)
 {
   agenda_job *job = lua_touserdata(L, -1);
   agenda_schedule *schedule = loop->schedule;
-  luaL_checkstack(L, 8, "job");
   agenda_thread_pool *pool = get_pool(L, loop);
   if (pool->shut)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Executor shutdown has been called");
