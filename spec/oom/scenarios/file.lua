@@ -2,7 +2,7 @@
 local agenda = require "agenda"
 
 local path = os.tmpname()
-local removed <close> = setmetatable({}, {__close = function() os.remove(path) end})
+local _ <close> = setmetatable({}, {__close = function() os.remove(path) end})
 
 agenda.run(function()
   agenda.write_file(path, "one\ntwo\n")
