@@ -38,14 +38,19 @@ end
 function methods.send(self, data, addr)
   if type(data) ~= "string" then
     error(("bad argument #1 to 'send' (string expected, got %s)")
-      :format(core.type(data) or type(data)), 2)
+      :format(data == nil and "no value" or core.type(data) or type(data)), 2)
   end
-  if addr ~= nil and type(addr) ~= "table" then
-    endpoint.check_pair(addr, "bad argument #2 to 'send' (", 2)
-  elseif addr ~= nil and not self:_send(data, addr) then
-    self:_send(data, resolve_for(self, addr))
-  elseif addr == nil then
+  if addr == nil then
     self:_send(data)
+    return
+  elseif type(addr) ~= "table" then
+    error(("bad argument #2 to 'send' (table expected, got %s)")
+      :format(core.type(addr) or type(addr)), 2)
+  elseif type(addr[1]) ~= "string" or not (math.type(addr[2]) and math.tointeger(addr[2])) then
+    error("bad argument #2 to 'send' ({host, port} expected)", 2)
+  end
+  if not self:_send(data, addr) then
+    self:_send(data, resolve_for(self, addr))
   end
 end
 

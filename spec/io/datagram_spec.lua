@@ -260,8 +260,11 @@ describe("agenda.datagram", function()
       agenda.run(function()
         local a <close>, addr = bound()
         loopkit.bad_argument(1, "send", function() a:send({}, addr) end)
-        loopkit.bad_argument(2, "send", function() a:send("x", "127.0.0.1") end)
-        assert.is_false((pcall(a.send, a, "x", {"127.0.0.1"})))
+        loopkit.bad_argument(1, "send", function() a:send() end)
+        for _, wrong in ipairs {"127.0.0.1", {"127.0.0.1"}, {1, 2}, {"127.0.0.1", "x"}, {"127.0.0.1", 1.5}} do
+          local text = loopkit.bad_argument(2, "send", function() a:send("x", wrong) end)
+          assert.truthy(text:find("^[^:]*datagram_spec.lua:%d+: "))
+        end
         fails(errors.ValueError, a.send, a, "x", {"127.0.0.1", 65536})
       end)
     end)
