@@ -33,7 +33,8 @@ Server.__name = "agenda.server"
 Server.__agenda_type = "server"
 
 function Server:__tostring()
-  return ("<server %s %s at %p>"):format(self._closed and "closed" or "serving", self._text, self)
+  local closed = self._closed or self._loop:is_closed()
+  return ("<server %s %s at %p>"):format(closed and "closed" or "serving", self._text, self)
 end
 
 local function check_self(self, call)
@@ -132,6 +133,9 @@ end
 local function pause(self)
   if self._listening then
     self._listening = false
+    if self._loop:is_closed() then
+      return -- which has closed the sockets
+    end
     for _, socket in ipairs(self._sockets) do
       self._loop:remove_reader(socket:fileno())
     end
@@ -241,7 +245,7 @@ end
 -- @treturn {socket,...} a new list
 function Server:sockets()
   check_self(self, "sockets")
-  return {table.unpack(self._sockets)}
+  return self._loop:is_closed() and {} or {table.unpack(self._sockets)}
 end
 
 --- Where it listens, or did before it was closed; with several sockets, of the first.
@@ -482,7 +486,7 @@ local function check_handler(handler, call)
   local metatable = getmetatable(handler)
   if type(handler) ~= "function" and not (type(metatable) == "table" and metatable.__call) then
     error(("bad argument #1 to '%s' (function expected, got %s)")
-      :format(call, core.type(handler) or type(handler)), 3)
+      :format(call, handler == nil and "no value" or core.type(handler) or type(handler)), 3)
   end
 end
 

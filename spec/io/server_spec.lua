@@ -407,6 +407,15 @@ describe("a server's", function()
       end)
     end)
 
+    it("does nothing when the loop has been closed", function()
+      local server
+      agenda.run(function() server = netkit.echo_server() end)
+      assert.same({}, server:sockets())
+      assert.truthy(tostring(server):find("^<server closed "))
+      server:close()
+      server:close()
+    end)
+
     it("may be called by a handler", function()
       agenda.run(function()
         local server, port
