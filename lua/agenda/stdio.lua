@@ -33,7 +33,8 @@ Standard.__index = Standard
 
 for _, name in ipairs {
   "abort", "at_eof", "chunks", "close", "drain", "fileno", "lines", "peername", "read",
-  "readexactly", "readline", "readuntil", "sockname", "wait_closed", "write", "write_eof",
+  "readexactly", "readline", "readuntil", "sockname", "starttls", "tlsinfo", "wait_closed", "write",
+  "write_eof",
 } do
   Standard[name] = function(self, ...)
     if getmetatable(self) ~= Standard then

@@ -33,10 +33,11 @@ describe("the standard streams", function()
       agenda.run(function()
         print(pcall(agenda.stdin.write, agenda.stdin, "x"))
         print(pcall(agenda.stderr.read, agenda.stderr))
+        print(agenda.stdin:tlsinfo())
       end)
     ]]
     assert.truthy(result.stdout:find("false\tRuntimeError: stdin: the stream is not open for writing", 1, true))
-    assert.truthy(result.stdout:find("false\tRuntimeError: stderr: the stream is not open for reading", 1, true))
+    assert.truthy(result.stdout:find("false\tRuntimeError: stderr: the stream is not open for reading\nnil\n", 1, true))
   end)
 
   local COPY = [[
