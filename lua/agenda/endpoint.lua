@@ -11,16 +11,17 @@ local errors = core.errors
 local endpoint = {}
 
 local function describe(value)
-  return core.type(value) or type(value)
+  return value == nil and "no value" or core.type(value) or type(value)
 end
 
 -- ----- arguments -----------------------------------------------------------------------------
 
 --- Raises Lua's error for a wrong argument unless the value is of the type.
-function endpoint.check_type(value, wanted, n, call)
+-- @tparam[opt=3] integer level for the position of the error
+function endpoint.check_type(value, wanted, n, call, level)
   if type(value) ~= wanted then
     error(("bad argument #%d to '%s' (%s expected, got %s)")
-      :format(n, call, wanted, describe(value)), 3)
+      :format(n, call, wanted, describe(value)), level or 3)
   end
 end
 
@@ -53,7 +54,7 @@ function endpoint.check_options(opts, n, call, types)
   if opts == nil then
     return {}
   end
-  endpoint.check_type(opts, "table", n, call)
+  endpoint.check_type(opts, "table", n, call, 4)
   for name, value in pairs(opts) do
     local wanted = types[name]
     if not wanted then
@@ -61,7 +62,7 @@ function endpoint.check_options(opts, n, call, types)
     elseif wanted ~= "any" and type(value) ~= wanted then
       error(("%s%s expected, got %s)")
         :format(endpoint.bad_option(n, call, name), wanted, describe(value)), 3)
-    elseif LEAST[name] and not (name == "max_connections" and value == math.huge) then
+    elseif LEAST[name] and not (value == math.huge and name ~= "backlog") then
       check_count(name, value, LEAST[name])
     end
   end

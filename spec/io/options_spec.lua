@@ -100,8 +100,9 @@ describe("options that are numbers", function()
         end
       end
       expect.raises(errors.ValueError, nil, agenda.start_server, print, "127.0.0.1", 0,
-        {limit = math.huge})
-      local _ <close> = agenda.start_server(print, "127.0.0.1", 0, {max_connections = math.huge})
+        {backlog = math.huge})
+      local _ <close> = agenda.start_server(print, "127.0.0.1", 0,
+        {limit = math.huge, max_connections = math.huge})
     end)
   end)
 end)
