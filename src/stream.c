@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -183,7 +184,9 @@ static size_t get_limit(lua_State *L)
     lua_Integer n = lua_tointegerx(L, -1, &is_integer);
     if (lua_type(L, -1) != LUA_TNUMBER)
       luaL_error(L, "bad option 'limit' (number expected, got %s)", luaL_typename(L, -1));
-    if (!is_integer || n <= 0)
+    if (!is_integer && lua_tonumber(L, -1) == HUGE_VAL)
+      n = LUA_MAXINTEGER;
+    else if (!is_integer || n <= 0)
       agenda_error_raise(L, AGENDA_VALUE_ERROR, "Limit cannot be <= 0");
     limit = (size_t)n;
   }

@@ -55,7 +55,7 @@ static int raise_overrun(lua_State *L, agenda_stream *stream, bool found, size_t
   stream->input.scanned = 0;
   agenda_error_push(L, AGENDA_LIMIT_OVERRUN_ERROR,
                     found ? "%s: the separator is found, but after more than %I bytes"
-                          : "%s: no separator is found in more than %I bytes",
+                          : "%s: the separator is not found in more than %I bytes",
                     agenda_stream_push_name(L, 1), (lua_Integer)stream->limit);
   lua_pushinteger(L, (lua_Integer)consumed);
   lua_setfield(L, -2, "consumed");
@@ -217,7 +217,7 @@ static size_t check_size(lua_State *L, int index, const char *verb)
 {
   lua_Integer n = luaL_checkinteger(L, index);
   if (n < 0)
-    agenda_error_raise(L, AGENDA_VALUE_ERROR, "%s: a size must not be negative", verb);
+    agenda_error_raise(L, AGENDA_VALUE_ERROR, "%s size can not be less than zero", verb);
   return (size_t)n;
 }
 

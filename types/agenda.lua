@@ -953,7 +953,7 @@ function agenda.barrier(n) end
 ---@field server_name string? what the certificate must be for; the host unless given
 ---@field local_addr table? {host, port}
 ---@field timeout number? seconds for resolving, connecting and the handshake together
----@field limit integer? of reads up to a separator, in bytes; 64 KiB unless given
+---@field limit number? of reads up to a separator, in bytes; 64 KiB unless given; math.huge: none
 ---@field nodelay boolean? TCP_NODELAY; true unless given
 
 ---Connects to a TCP server.
@@ -975,7 +975,7 @@ function agenda.open_unix_connection(path, opts) end
 ---@field backlog integer? 100 unless given
 ---@field reuseport boolean?
 ---@field tls? agenda.tls_context
----@field limit integer? of the connections' streams
+---@field limit number? of the connections' streams
 ---@field max_connections integer? the rest wait in the backlog
 
 ---@class agenda.server
@@ -1462,7 +1462,7 @@ function agenda.getaddrinfo(host, port, opts) end
 ---@field stderr? agenda.stdio|"stdout"
 ---@field env? table<string, string|number> replaces the environment
 ---@field cwd? string the directory in which it starts
----@field limit? integer of the streams
+---@field limit? number of the streams
 
 ---A child process; `<close>` kills it and waits for its end.
 ---@class agenda.process

@@ -117,8 +117,8 @@ end
 local function check_limit(limit)
   if limit ~= nil and not math.type(limit) then
     bad_argument("limit: number expected, got %s", kind_of(limit))
-  elseif limit and limit <= 0 then
-    refuse("limit: more than 0 expected, got %s", limit)
+  elseif limit and limit ~= math.huge and not (math.tointeger(limit) and limit > 0) then
+    refuse("limit: an integer of more than 0 expected, got %s", limit)
   end
 end
 

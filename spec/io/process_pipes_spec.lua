@@ -125,8 +125,9 @@ describe("the streams of a child", function()
       local p <close> = shell("echo 0123456789", {stdout = "pipe", limit = 4})
       expect.raises(errors.LimitOverrunError, nil, p.stdout.readline, p.stdout)
     end)
-    expect.raises(errors.ValueError, "subprocess: limit: more than 0 expected, got 0",
+    expect.raises(errors.ValueError, "subprocess: limit: an integer of more than 0 expected, got 0",
       agenda.subprocess, {"true", limit = 0})
+    expect.raises(errors.ValueError, nil, agenda.subprocess, {"true", limit = 1.5})
     expect.bad_argument("bad argument #1 to 'subprocess' (limit: number expected, got string)",
       function() agenda.subprocess{"true", limit = "1"} end)
   end)
