@@ -39,7 +39,10 @@ typedef struct agenda_future {
   uint8_t waiting;           /* what AGENDA_FUTURE_VALUE holds while pending */
   bool unretrieved : 1;      /* failed, and nobody has asked for the error */
   bool has_canceller : 1;    /* AGENDA_EXTRA_CANCELLER is there */
-  bool destroyed : 1;        /* a pending task that was reported as destroyed */
+  /* Of tasks, which have no room for them: */
+  bool destroyed : 1;        /* it was reported as destroyed while pending */
+  bool cleanup : 1;          /* it closes a generator that was collected */
+  bool told_swallowed : 1;   /* debug: that it swallowed a cancellation */
 } agenda_future;
 
 /* What may wait beside tasks and callbacks: called at once when the future at `index` is done.

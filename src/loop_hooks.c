@@ -117,7 +117,7 @@ static int l_loop_generators(lua_State *L)
 static int l_is_cleanup(lua_State *L)
 {
   const agenda_task *task = agenda_object_check(L, 1, &agenda_task_kind);
-  lua_pushboolean(L, task->cleanup);
+  lua_pushboolean(L, task->future.cleanup);
   return 1;
 }
 

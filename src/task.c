@@ -586,11 +586,12 @@ static bool is_cleaning_up(const agenda_task *task)
 /* Debug mode: the task was cancelled, got the error in this step, and goes on waiting. */
 static void report_swallowed(lua_State *L, agenda_task *task)
 {
-  if (task->told_swallowed || task->cancelling == 0 || task->must_cancel || is_cleaning_up(task))
+  if (task->future.told_swallowed || task->cancelling == 0 || task->must_cancel ||
+      is_cleaning_up(task))
     return;
   if (!task->parked && task->awaited != NULL && task->awaited->status == AGENDA_FUTURE_CANCELLED)
     return; /* it was cancelled in this step: the error is still to come */
-  task->told_swallowed = true;
+  task->future.told_swallowed = true;
   int top = lua_gettop(L);
   agenda_task_push(L, task);
   lua_createtable(L, 0, 3);
@@ -686,7 +687,7 @@ bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int in
   agenda_asyncgen_new_call(L, index, AGENDA_ACLOSE, 0);
   bool running = state->schedule == schedule;
   agenda_task *task = new_task(L, state, schedule, 0, !running);
-  task->cleanup = true;
+  task->future.cleanup = true;
   lua_pushvalue(L, -1);
   agenda_body_set_extra(L, index, AGENDA_EXTRA_CLOSER);
   if (running) {

@@ -38,9 +38,7 @@ typedef struct agenda_task {
   bool bad_yield : 1;         /* the next step raises RuntimeError "task got bad yield" */
   bool kept : 1;              /* it is anchored until it is done: a host waits for its end */
   bool of_call : 1;           /* its body awaits a call of an async generator */
-  bool cleanup : 1;           /* it closes a generator that was collected */
   bool has_context : 1;       /* AGENDA_EXTRA_CONTEXT is not nil */
-  bool told_swallowed : 1;    /* debug: that it swallowed a cancellation */
 } agenda_task;
 
 extern const agenda_kind agenda_task_kind;
