@@ -48,7 +48,7 @@ struct agenda_child {
   agenda_watch watch;
   ev_io io;             /* on `pidfd` */
   agenda_list link;     /* in the source's children, where there is no pidfd */
-  agenda_loop *loop;    /* while it is anchored there, else NULL */
+  agenda_event_loop *loop;    /* while it is anchored there, else NULL */
   child_source *source; /* the loop's */
   uint32_t anchor;
   pid_t pid;
@@ -128,7 +128,7 @@ static void kill_and_reap(agenda_child *child)
 
 /* ----- the end ------------------------------------------------------------------------- */
 
-static void release_source(agenda_loop *loop, child_source *source)
+static void release_source(agenda_event_loop *loop, child_source *source)
 {
   if (source->slot == NULL || !agenda_list_empty(&source->children))
     return;
@@ -141,7 +141,7 @@ static void release_source(agenda_loop *loop, child_source *source)
 /* The loop has nothing more to do with the child. [-0, +0] */
 static void let_go(lua_State *L, agenda_child *child)
 {
-  agenda_loop *loop = child->loop;
+  agenda_event_loop *loop = child->loop;
   if (loop == NULL)
     return;
   child->loop = NULL;
@@ -165,7 +165,7 @@ static void wake_waiters(lua_State *L, agenda_child *child)
   if (lua_getiuservalue(L, -1, CHILD_WAITERS) == LUA_TTABLE) {
     for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
       agenda_ready_queue_grow(L, &schedule->ready);
-      agenda_future_resolve(L, -1, 0);
+      agenda_future_finish(L, -1, 0);
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -187,7 +187,7 @@ static void warn_of_loss(lua_State *L, const agenda_child *child)
 }
 
 /* NB: if there is no memory to wake who waits, the child is asked again in the next turn. */
-static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_child *child = AGENDA_LIST_OWNER(watch, agenda_child, watch);
   if (child->status == CHILD_RUNNING && !reap(child))
@@ -232,7 +232,7 @@ static void report_killing(lua_State *L, agenda_child *child)
 }
 
 /* The loop closes. */
-static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_child *child = AGENDA_LIST_OWNER(watch, agenda_child, watch);
   (void)loop;
@@ -247,7 +247,7 @@ static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 
 /* ----- SIGCHLD ------------------------------------------------------------------------- */
 
-static void source_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void source_happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   child_source *source = AGENDA_LIST_OWNER(watch, child_source, watch);
   const agenda_list *head = &source->children;
@@ -259,7 +259,7 @@ static void source_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch
     agenda_loop_happened(loop, &AGENDA_LIST_OWNER(node, agenda_child, link)->watch);
 }
 
-static void source_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void source_stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   child_source *source = AGENDA_LIST_OWNER(watch, child_source, watch);
   while (!agenda_list_empty(&source->children))
@@ -285,7 +285,7 @@ static child_source *find_source(lua_State *L, int index)
 }
 
 /* Begins to catch SIGCHLD. 0, or an errno. */
-static int open_source(agenda_loop *loop, child_source *source)
+static int open_source(agenda_event_loop *loop, child_source *source)
 {
   if (source->slot != NULL)
     return 0;
@@ -310,7 +310,7 @@ static int open_source(agenda_loop *loop, child_source *source)
 */
 agenda_child *agenda_child_new(lua_State *L, int index, bool by_signal)
 {
-  agenda_loop *loop = agenda_loop_check(L, index, true);
+  agenda_event_loop *loop = agenda_loop_check(L, index, true);
   child_source *source = find_source(L, index);
   by_signal = by_signal || source->no_pidfds;
   if (by_signal && loop->no_children)
@@ -336,7 +336,7 @@ agenda_child *agenda_child_new(lua_State *L, int index, bool by_signal)
 /* NB: it may have ended before the first SIGCHLD was caught, so it is asked once in any case. */
 int agenda_child_begin(lua_State *L, agenda_child *child, pid_t pid)
 {
-  agenda_loop *loop = child->loop;
+  agenda_event_loop *loop = child->loop;
   child->pid = pid;
   child->parent = getpid();
   child->status = CHILD_RUNNING;
@@ -456,7 +456,7 @@ static int l_ended(lua_State *L)
   if (n >= CROWD && (n & (n - 1)) == 0) /* now and then: at 8, 16, 32 ... */
     compact(L);
   n = (lua_Integer)lua_rawlen(L, -1);
-  agenda_future_new(L, child->object.state, child->loop->schedule);
+  agenda_future_create(L, child->object.state, child->loop->schedule);
   lua_pushvalue(L, -1);
   lua_rawseti(L, -3, n + 1);
   return 1;

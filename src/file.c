@@ -100,12 +100,12 @@ static void release_close(lua_State *L, agenda_job *job)
 }
 
 /* NB: never called: nothing happens to the source. */
-static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   (void)L, (void)loop, (void)watch;
 }
 
-static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   (void)loop;
   dispose(L, AGENDA_LIST_OWNER(watch, agenda_file_core, watch));
@@ -116,7 +116,7 @@ static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 typedef struct open_job {
   agenda_job job;
   agenda_file_io io;
-  agenda_loop *loop;
+  agenda_event_loop *loop;
   int flags, number;
   char path[];
 } open_job;
@@ -196,7 +196,7 @@ static int l_open(lua_State *L)
 {
   const char *path = agenda_file_check_path(L, 1);
   int flags = check_mode(L);
-  agenda_loop *loop = agenda_job_loop(L, "open a file");
+  agenda_event_loop *loop = agenda_job_loop(L, "open a file");
   size_t path_size = strlen(path) + 1;
   open_job *self = agenda_job_new(L, sizeof *self + path_size, run_open, deliver_open);
   self->job.release = release_open;
@@ -245,7 +245,7 @@ static int close_file(lua_State *L, bool quiet)
   self->job.release = release_close;
   self->job.certain = true;
   self->quiet = quiet;
-  agenda_loop *loop = core->loop;
+  agenda_event_loop *loop = core->loop;
   if (!waits) {
     agenda_job_submit(L, loop);
     core->closing = true;

@@ -8,7 +8,7 @@
 
 typedef struct agenda_file_core {
   agenda_watch watch;
-  agenda_loop *loop;
+  agenda_event_loop *loop;
   agenda_strand strand;
   agenda_file_io io;
   uint32_t anchor;

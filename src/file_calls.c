@@ -97,9 +97,9 @@ static int deliver_seek(lua_State *L, agenda_job *job)
 
 /* ----- calls --------------------------------------------------------------------------- */
 
-static agenda_loop *check_loop(lua_State *L, const agenda_file_core *core)
+static agenda_event_loop *check_loop(lua_State *L, const agenda_file_core *core)
 {
-  agenda_loop *loop = agenda_job_loop(L, "wait for a file");
+  agenda_event_loop *loop = agenda_job_loop(L, "wait for a file");
   if (loop != core->loop)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "the file belongs to a different event loop");
   return loop;
@@ -118,7 +118,7 @@ static int read_file(lua_State *L, agenda_read_kind kind, size_t count)
   if (agenda_file_is_idle(core) && core->io.pending == 0 &&
       agenda_file_io_ready(&core->io, kind, count, &size))
     return take(L, &core->io, kind, size);
-  agenda_loop *loop = check_loop(L, core);
+  agenda_event_loop *loop = check_loop(L, core);
   agenda_file_job *self = agenda_file_new_job(L, core, 0, run_read, deliver_read);
   self->job.at_once = read_at_once;
   self->kind = kind;
@@ -259,7 +259,7 @@ static int l_flush(lua_State *L)
   lua_settop(L, 1);
   if (agenda_file_is_idle(core) && core->io.pending == 0)
     return 1;
-  agenda_loop *loop = check_loop(L, core);
+  agenda_event_loop *loop = check_loop(L, core);
   agenda_file_new_job(L, core, 0, run_flush, deliver_file);
   return agenda_job_await(L, loop);
 }
@@ -279,7 +279,7 @@ static int l_seek(lua_State *L)
   lua_Integer offset = luaL_optinteger(L, 3, 0);
   luaL_argcheck(L, (off_t)offset == offset, 3, "not an integer in proper range");
   bool at_once = agenda_file_is_idle(core) && core->io.pending == 0;
-  agenda_loop *loop = at_once ? NULL : check_loop(L, core);
+  agenda_event_loop *loop = at_once ? NULL : check_loop(L, core);
   agenda_file_job *self = agenda_file_new_job(L, core, 0, run_seek, deliver_seek);
   self->offset = (off_t)offset;
   self->whence = whence;

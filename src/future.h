@@ -54,13 +54,6 @@ typedef struct agenda_hook {
 
 extern const agenda_kind agenda_future_kind;
 
-/* The public header has functions of the names that these had. */
-#ifndef AGENDA_H
-#define agenda_future_new     agenda_future_create
-#define agenda_future_resolve agenda_future_finish
-#define agenda_future_reject  agenda_future_fail
-#endif
-
 /* A new pending future, tied to `schedule` or (NULL) to none yet. [-0, +1, may raise] */
 agenda_future *agenda_future_create(lua_State *L, agenda_state *state, agenda_schedule *schedule);
 

@@ -29,9 +29,6 @@ enum {
 };
 
 typedef struct agenda_event_loop agenda_event_loop;
-#ifndef AGENDA_H /* where it is something else: what a host has of a loop */
-typedef struct agenda_event_loop agenda_loop;
-#endif
 
 /*
 ** A source of events (a descriptor, a signal ...). Its libev callback only calls

@@ -93,10 +93,10 @@ static void wake_waiting(lua_State *L, int direction)
 {
   lua_getiuservalue(L, -1, SOCKET_WAITING + direction);
   if (lua_isuserdata(L, -1))
-    agenda_future_resolve(L, -1, 0);
+    agenda_future_finish(L, -1, 0);
   else if (lua_istable(L, -1)) {
     for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
-      agenda_future_resolve(L, -1, 0);
+      agenda_future_finish(L, -1, 0);
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -120,7 +120,7 @@ static int l_wake_all(lua_State *L)
 /* Stops and closes the socket of the block on the top. [-1, +0] */
 static void shut(lua_State *L, agenda_socket *self)
 {
-  agenda_loop *loop = self->loop;
+  agenda_event_loop *loop = self->loop;
   for (int direction = 0; direction < 2; direction++)
     stop_side(self, &self->side[direction]);
   agenda_loop_detach(loop, &self->life);
@@ -156,7 +156,7 @@ static agenda_socket *owner_of(struct agenda_socket_side *side, int direction)
 }
 
 /* Pushes the block, which the loop's table has; nil where the loop is being collected. */
-static void push_block(lua_State *L, agenda_loop *loop, agenda_socket *self)
+static void push_block(lua_State *L, agenda_event_loop *loop, agenda_socket *self)
 {
   agenda_loop_push(L, loop->schedule);
   if (lua_isnil(L, -1))
@@ -168,7 +168,7 @@ static void push_block(lua_State *L, agenda_loop *loop, agenda_socket *self)
 }
 
 /* NB: forgets who waits only when all are woken, which may fail for want of memory. */
-static void side_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void side_happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   struct agenda_socket_side *side = AGENDA_LIST_OWNER(watch, struct agenda_socket_side, watch);
   int direction = (side->io.events & EV_WRITE) != 0;
@@ -180,13 +180,13 @@ static void side_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
   stop_side(self, side);
 }
 
-static void side_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void side_stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   (void)L;
   ev_io_stop(loop->ev, &AGENDA_LIST_OWNER(watch, struct agenda_socket_side, watch)->io);
 }
 
-static void life_happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void life_happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   (void)L, (void)loop, (void)watch;
 }
@@ -208,7 +208,7 @@ static int l_warn_left_open(lua_State *L)
 }
 
 /* The loop closes. */
-static void life_stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void life_stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_socket *self = AGENDA_LIST_OWNER(watch, agenda_socket, life);
   bool told = loop->schedule->debug && self->fd >= 0;
@@ -362,7 +362,7 @@ void agenda_socket_push_wait(lua_State *L, int index, agenda_socket_direction di
   agenda_socket *self = agenda_socket_open_of(L, index);
   struct agenda_socket_side *side = &self->side[direction];
   agenda_state *state = self->loop->object.state;
-  agenda_future_new(L, state, self->loop->schedule);
+  agenda_future_create(L, state, self->loop->schedule);
   push_socket(L, index);
   switch (lua_getiuservalue(L, -1, SOCKET_WAITING + direction)) {
     case LUA_TNIL:

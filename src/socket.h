@@ -13,7 +13,7 @@
 typedef enum { AGENDA_SOCKET_READ, AGENDA_SOCKET_WRITE } agenda_socket_direction;
 
 typedef struct agenda_socket {
-  agenda_loop *loop;   /* NULL once closed */
+  agenda_event_loop *loop;   /* NULL once closed */
   int fd;              /* -1 once closed */
   int accepted;        /* a connection that was accepted and not handed out yet, or -1 */
   int family;

@@ -84,7 +84,7 @@ enum {
 struct agenda_stream {
   agenda_watch watch;
   ev_io reading, writing;
-  agenda_loop *loop;        /* NULL once closed */
+  agenda_event_loop *loop;        /* NULL once closed */
   agenda_stream_shared *shared;
   agenda_stream_input input;
   agenda_stream_output output;

@@ -33,7 +33,7 @@ static void on_writable(struct ev_loop *ev, ev_io *io, int revents)
   agenda_loop_happened(stream->loop, &stream->watch);
 }
 
-static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_stream *stream = AGENDA_LIST_OWNER(watch, agenda_stream, watch);
   int events = stream->events, top = lua_gettop(L);
@@ -54,7 +54,7 @@ static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 }
 
 /* The loop closes. Nobody is woken: the tasks go with it. */
-static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_stream *stream = AGENDA_LIST_OWNER(watch, agenda_stream, watch);
   if (AGENDA_UNLIKELY(loop->schedule->debug))
@@ -109,7 +109,7 @@ void agenda_stream_wake_reader(lua_State *L, agenda_stream *stream, int index)
   }
   agenda_stream_await_input(stream, false);
   if (lua_getiuservalue(L, index, AGENDA_STREAM_READER) == LUA_TUSERDATA)
-    agenda_future_resolve(L, lua_gettop(L), 0);
+    agenda_future_finish(L, lua_gettop(L), 0);
   lua_pop(L, 1);
 }
 
@@ -120,7 +120,7 @@ void agenda_stream_wake_all(lua_State *L, int index, int slot)
     lua_pushnil(L);
     lua_setiuservalue(L, index, slot);
     for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
-      agenda_future_resolve(L, list + 1, 0);
+      agenda_future_finish(L, list + 1, 0);
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -164,7 +164,7 @@ static void push_reader(lua_State *L, agenda_stream *stream)
   agenda_future *future = lua_touserdata(L, -1);
   if (future == NULL || !agenda_future_renew(L, -1)) {
     lua_pop(L, 1);
-    agenda_future_new(L, agenda_state_here(L), stream->loop->schedule);
+    agenda_future_create(L, agenda_state_here(L), stream->loop->schedule);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, -3, AGENDA_STREAM_READER);
   }
@@ -244,7 +244,7 @@ int agenda_stream_wait_listed(lua_State *L, int slot, const char *what, lua_KFun
   check_can_wait(L, what);
   agenda_stream *stream = ((agenda_stream_handle *)lua_touserdata(L, 1))->stream;
   lua_settop(L, 1);
-  agenda_future_new(L, agenda_state_here(L), stream->loop->schedule);
+  agenda_future_create(L, agenda_state_here(L), stream->loop->schedule);
   lua_insert(L, 1);
   agenda_stream_push(L, 2);
   if (lua_getiuservalue(L, -1, slot) != LUA_TTABLE) {

@@ -335,7 +335,7 @@ static int l_to_thread(lua_State *L)
 @raise TypeError as `agenda.to_thread`; RuntimeError when the loop is closed */
 static int l_run_in_executor(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   push_call(L, 2);
   agenda_job_submit(L, loop);
   return 1;

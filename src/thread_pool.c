@@ -33,7 +33,7 @@ typedef enum { JOB_NEW, JOB_WAITING, JOB_QUEUED, JOB_RUNNING, JOB_DONE } job_sta
 
 typedef struct agenda_thread_pool {
   agenda_watch watch;
-  agenda_loop *loop;
+  agenda_event_loop *loop;
   agenda_list members; /* every job that was submitted and not released */
   agenda_list taken;   /* done, and on their way to their futures */
   int jobs;            /* how many members */
@@ -295,7 +295,7 @@ static int l_deliver(lua_State *L)
 {
   agenda_job *job = lua_touserdata(L, 2);
   int n = job->deliver(L, job);
-  agenda_future_resolve(L, 1, n);
+  agenda_future_finish(L, 1, n);
   return 0;
 }
 
@@ -319,7 +319,7 @@ static void deliver(lua_State *L, agenda_job *job)
     lua_pushvalue(L, top + 1);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
       lua_pushvalue(L, -1);
-      failed = !agenda_future_reject(L, top + 2);
+      failed = !agenda_future_fail(L, top + 2);
     }
   }
   agenda_list_unlink(&job->link);
@@ -340,12 +340,12 @@ static void finish_shutdown(lua_State *L, agenda_thread_pool *pool)
   agenda_schedule_unanchor(L, schedule, pool->drained);
   pool->drained = 0;
   schedule->watching--;
-  agenda_future_resolve(L, -1, 0);
+  agenda_future_finish(L, -1, 0);
   lua_pop(L, 1);
 }
 
 /* NB: should one delivery fail for want of memory, the source is asked again in the next turn. */
-static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_thread_pool *pool = AGENDA_LIST_OWNER(watch, agenda_thread_pool, watch);
   pthread_mutex_lock(&pool->lock);
@@ -363,7 +363,7 @@ static void happened(lua_State *L, agenda_loop *loop, agenda_watch *watch)
 }
 
 /* The loop closes: what is queued never runs, what runs is waited for. */
-static void stop(lua_State *L, agenda_loop *loop, agenda_watch *watch)
+static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_thread_pool *pool = AGENDA_LIST_OWNER(watch, agenda_thread_pool, watch);
   (void)loop;
@@ -402,7 +402,7 @@ static int thread_limit(void)
 }
 
 /* The pool of an open loop, made where there is none. [-0, +0, may raise] */
-static agenda_thread_pool *get_pool(lua_State *L, agenda_loop *loop)
+static agenda_thread_pool *get_pool(lua_State *L, agenda_event_loop *loop)
 {
   agenda_loop_push(L, loop->schedule);
   lua_getiuservalue(L, -1, AGENDA_LOOP_WATCHERS);
@@ -430,7 +430,7 @@ static agenda_thread_pool *get_pool(lua_State *L, agenda_loop *loop)
   return pool;
 }
 
-agenda_loop *agenda_job_loop(lua_State *L, const char *what)
+agenda_event_loop *agenda_job_loop(lua_State *L, const char *what)
 {
   agenda_state *state = agenda_state_here(L);
   const char *why = agenda_frame_cannot_wait(L, state, true);
@@ -444,7 +444,7 @@ agenda_loop *agenda_job_loop(lua_State *L, const char *what)
 /* The future of the job on the top: cancelling it abandons the job. [-0, +1, may raise] */
 static void push_future(lua_State *L, agenda_schedule *schedule)
 {
-  agenda_future *future = agenda_future_new(L, schedule->state, schedule);
+  agenda_future *future = agenda_future_create(L, schedule->state, schedule);
   agenda_state_push(L);
   lua_pushvalue(L, -3);
   lua_pushcclosure(L, l_cancel, 2);
@@ -454,7 +454,7 @@ static void push_future(lua_State *L, agenda_schedule *schedule)
   lua_setiuservalue(L, -3, AGENDA_JOB_FUTURE);
 }
 
-void agenda_job_submit(lua_State *L, agenda_loop *loop)
+void agenda_job_submit(lua_State *L, agenda_event_loop *loop)
 {
   agenda_job *job = lua_touserdata(L, -1);
   agenda_schedule *schedule = loop->schedule;
@@ -482,7 +482,7 @@ void agenda_job_submit(lua_State *L, agenda_loop *loop)
     job->strand->active = job;
 }
 
-bool agenda_job_refused(lua_State *L, agenda_loop *loop)
+bool agenda_job_refused(lua_State *L, agenda_event_loop *loop)
 {
   return get_pool(L, loop)->shut;
 }
@@ -495,13 +495,13 @@ void agenda_job_push_payload(lua_State *L, const agenda_job *job)
 }
 
 /* NB: a job of a task that is to be cancelled at this await does not begin. */
-int agenda_job_await(lua_State *L, agenda_loop *loop)
+int agenda_job_await(lua_State *L, agenda_event_loop *loop)
 {
   agenda_state *state = agenda_state_here(L);
   const agenda_job *job = lua_touserdata(L, -1);
   const agenda_task *task = state->runner->kind == AGENDA_RUNNER_TASK ? state->runner->task : NULL;
   if (task != NULL && task->must_cancel && !job->certain)
-    agenda_future_new(L, state, loop->schedule);
+    agenda_future_create(L, state, loop->schedule);
   else
     agenda_job_submit(L, loop);
   lua_insert(L, 1);
@@ -516,12 +516,12 @@ int agenda_job_await(lua_State *L, agenda_loop *loop)
 @treturn future done when all jobs are and the threads have ended */
 static int l_shut_threads(lua_State *L)
 {
-  agenda_loop *loop = agenda_loop_check(L, 1, true);
+  agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   agenda_thread_pool *pool = get_pool(L, loop);
   lua_settop(L, 1);
   pool->shut = true;
   if (pool->drained == 0) {
-    agenda_future_new(L, loop->object.state, loop->schedule);
+    agenda_future_create(L, loop->object.state, loop->schedule);
     pool->drained = agenda_schedule_anchor(L, loop->schedule, -1);
     loop->schedule->watching++;
   }

@@ -47,18 +47,18 @@ void *agenda_job_new(lua_State *L, size_t size, void (*run)(agenda_job *),
 
 /* The running loop, for a call that is about to wait for a job; RuntimeError if nothing can wait
 ** here. `what` completes "cannot ...". */
-agenda_loop *agenda_job_loop(lua_State *L, const char *what);
+agenda_event_loop *agenda_job_loop(lua_State *L, const char *what);
 
 /* Gives the job on the top to the loop's pool; leaves the future of its results.
 ** [-1, +1, may raise] */
-void agenda_job_submit(lua_State *L, agenda_loop *loop);
+void agenda_job_submit(lua_State *L, agenda_event_loop *loop);
 
 /* The same, and awaits the future; the last thing that a C function does, after agenda_job_loop:
 ** `return agenda_job_await(L, loop)`. */
-int agenda_job_await(lua_State *L, agenda_loop *loop);
+int agenda_job_await(lua_State *L, agenda_event_loop *loop);
 
 /* Whether the loop's pool takes no more jobs. [may raise] */
-bool agenda_job_refused(lua_State *L, agenda_loop *loop);
+bool agenda_job_refused(lua_State *L, agenda_event_loop *loop);
 
 /* Pushes what a submitted job keeps alive. [-0, +1] */
 void agenda_job_push_payload(lua_State *L, const agenda_job *job);

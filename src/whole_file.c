@@ -80,7 +80,7 @@ static whole_file *new_job(lua_State *L, const char *path, void (*run)(agenda_jo
 static int l_read_file(lua_State *L)
 {
   const char *path = agenda_file_check_path(L, 1);
-  agenda_loop *loop = agenda_job_loop(L, "read a file");
+  agenda_event_loop *loop = agenda_job_loop(L, "read a file");
   new_job(L, path, run_read, deliver_read);
   return agenda_job_await(L, loop);
 }
@@ -96,7 +96,7 @@ static int l_write_file(lua_State *L)
   const char *path = agenda_file_check_path(L, 1);
   struct iovec data;
   data.iov_base = (void *)luaL_checklstring(L, 2, &data.iov_len);
-  agenda_loop *loop = agenda_job_loop(L, "write a file");
+  agenda_event_loop *loop = agenda_job_loop(L, "write a file");
   whole_file *self = new_job(L, path, run_write, deliver_write);
   self->data = data;
   lua_pushvalue(L, 2);
