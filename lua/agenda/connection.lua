@@ -292,7 +292,7 @@ end
 -- of several attempts that of the most telling one, with all in `errors`; TLSError; TimeoutError;
 -- ValueError for a port out of range; CancelledError, with everything closed
 function connection.open_connection(host, port, opts)
-  endpoint.check_type(host, "string", 1, "open_connection")
+  endpoint.check_host(host, 1, "open_connection")
   port = endpoint.check_port(port, "bad argument #2 to 'open_connection' (", 2)
   opts = endpoint.check_options(opts, 3, "open_connection", OPTIONS)
   local own_host, own_port

@@ -25,6 +25,15 @@ function endpoint.check_type(value, wanted, n, call, level)
   end
 end
 
+--- Raises it unless the value can be a host.
+function endpoint.check_host(host, n, call)
+  if type(host) ~= "string" then
+    error(("bad argument #%d to '%s' (string expected, got %s)"):format(n, call, describe(host)), 3)
+  elseif host:find("\0", 1, true) then
+    error(("bad argument #%d to '%s' (string contains zeros)"):format(n, call), 3)
+  end
+end
+
 local function check_count(name, value, least)
   if not math.tointeger(value) or value < least then
     error(errors.ValueError(("%s must be an integer of at least %d, not %s")
@@ -101,6 +110,8 @@ function endpoint.check_pair(pair, beginning, level)
   local host, port = pair[1], pair[2]
   if host ~= nil and type(host) ~= "string" then
     error(("%shost: string expected, got %s)"):format(beginning, describe(host)), level + 1)
+  elseif host and host:find("\0", 1, true) then
+    error(("%shost: string contains zeros)"):format(beginning), level + 1)
   end
   return host, endpoint.check_port(port == nil and 0 or port, beginning .. "port: ", level + 1)
 end

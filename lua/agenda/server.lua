@@ -539,7 +539,7 @@ local server = {}
 function server.start_server(handler, host, port, opts)
   check_handler(handler, "start_server")
   if host ~= nil then
-    endpoint.check_type(host, "string", 2, "start_server")
+    endpoint.check_host(host, 2, "start_server")
   end
   port = endpoint.check_port(port, "bad argument #3 to 'start_server' (", 2)
   opts = endpoint.check_options(opts, 4, "start_server", OPTIONS)

@@ -89,6 +89,22 @@ describe("an address {host, port}", function()
   end)
 end)
 
+describe("a host with a zero byte", function()
+  it("is refused in the name of the function", function()
+    agenda.run(function()
+      expect.bad_argument("bad argument #1 to 'open_connection' (string contains zeros)",
+        agenda.open_connection, "a\0b", 1)
+      expect.bad_argument("bad argument #2 to 'start_server' (string contains zeros)",
+        agenda.start_server, print, "a\0b", 1)
+      expect.bad_argument("bad argument #1 to 'datagram' (option 'remote_addr': host: string contains zeros)",
+        agenda.datagram, {remote_addr = {"a\0b", 1}})
+      local d <close> = agenda.datagram {local_addr = {"127.0.0.1", 0}}
+      expect.bad_argument("bad argument #2 to 'send' (host: string contains zeros)", d.send, d, "x",
+        {"a\0b", 1})
+    end)
+  end)
+end)
+
 describe("options that are numbers", function()
   it("have to be integers, and large enough", function()
     agenda.run(function()
