@@ -116,12 +116,16 @@ static void release_lookup(lua_State *L, agenda_job *job)
 
 /* ----- the look-up --------------------------------------------------------------------- */
 
+/* NB: the C library calls a name unknown, too, when it cannot open the files and sockets that it
+** would find it with. */
 static void run_lookup(agenda_job *job)
 {
   lookup *self = (lookup *)job;
   errno = 0;
   self->failure = getaddrinfo(self->host, self->service, &self->hints, &self->found);
   self->number = errno;
+  if (self->failure != 0 && (errno == EMFILE || errno == ENFILE))
+    self->failure = EAI_SYSTEM;
   if (self->failure != 0)
     self->found = NULL;
 }
