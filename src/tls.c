@@ -16,7 +16,7 @@
 @tparam[opt] table options `cert`, `key`, `ca`: paths of PEM files; `verify`: boolean; `alpn`: a
 list of strings; `min_version`: "TLSv1.2" or "TLSv1.3"
 @treturn userdata a context
-@raise TypeError for what is no option or of a wrong type; ValueError; OSError for a file that
+@raise Lua's error for what is no option or of a wrong type; ValueError; OSError for a file that
 cannot be read; TLSError for what is in it. Does not await */
 static int l_context(lua_State *L)
 {

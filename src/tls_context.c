@@ -38,14 +38,11 @@ static void check_option(lua_State *L)
     found++;
   if (found->name == NULL) {
     luaL_tolstring(L, -2, NULL);
-    lua_pushfstring(L, "context: unknown option '%s'", lua_tostring(L, -1));
-    agenda_tls_raise(L, "TypeError", NULL);
+    luaL_argerror(L, 1, lua_pushfstring(L, "unknown option '%s'", lua_tostring(L, -1)));
   }
-  if (lua_type(L, -1) != found->type) {
-    lua_pushfstring(L, "context: option '%s' must be a %s, not a %s", name,
-                    lua_typename(L, found->type), luaL_typename(L, -1));
-    agenda_tls_raise(L, "TypeError", NULL);
-  }
+  if (lua_type(L, -1) != found->type)
+    luaL_argerror(L, 1, lua_pushfstring(L, "option '%s': %s expected, got %s", name,
+                                        lua_typename(L, found->type), luaL_typename(L, -1)));
   if (found->type == LUA_TSTRING && strlen(lua_tostring(L, -1)) != lua_rawlen(L, -1)) {
     lua_pushfstring(L, "context: option '%s' has a zero byte", name);
     agenda_tls_raise(L, "ValueError", NULL);
@@ -74,11 +71,9 @@ static int version_option(lua_State *L)
 /* Item `i` of the list at `list`, checked. [-0, +1] */
 static const char *protocol_at(lua_State *L, int list, lua_Integer i, size_t *size)
 {
-  if (lua_geti(L, list, i) != LUA_TSTRING) {
-    lua_pushfstring(L, "context: option 'alpn' must be a list of strings; item %I is a %s",
-                    (LUAI_UACINT)i, luaL_typename(L, -1));
-    agenda_tls_raise(L, "TypeError", NULL);
-  }
+  if (lua_geti(L, list, i) != LUA_TSTRING)
+    luaL_argerror(L, 1, lua_pushfstring(L, "option 'alpn': string expected at index %I, got %s",
+                                        (LUAI_UACINT)i, luaL_typename(L, -1)));
   const char *name = lua_tolstring(L, -1, size);
   if (*size < 1 || *size > 255) {
     lua_pushfstring(L, "context: option 'alpn': item %I has %I bytes, 1 to 255 are allowed",

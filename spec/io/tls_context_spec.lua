@@ -26,21 +26,23 @@ describe("tls.context", function()
     end)
   end)
 
-  describe("raises TypeError", function()
-    it("for what is no option", function()
-      expect.raises(errors.TypeError, "context: unknown option 'crt'", context, {crt = "x"})
-      expect.raises(errors.TypeError, "context: unknown option '1'", context, {"x"})
+  describe("refuses as a wrong argument", function()
+    local function refuses(problem, options)
+      expect.bad_argument("bad argument #1 to 'context' (" .. problem .. ")", function() context(options) end)
+    end
+
+    it("what is no option", function()
+      refuses("unknown option 'crt'", {crt = "x"})
+      refuses("unknown option '1'", {"x"})
     end)
-    it("for an option of a wrong type", function()
+    it("an option of a wrong type", function()
       for name, kind in pairs {cert = "string", key = "string", ca = "string", verify = "boolean",
         alpn = "table", min_version = "string"} do
-        expect.raises(errors.TypeError, ("context: option '%s' must be a %s, not a number"):format(name, kind),
-          context, {[name] = 1})
+        refuses(("option '%s': %s expected, got number"):format(name, kind), {[name] = 1})
       end
     end)
-    it("for a protocol that is no string", function()
-      expect.raises(errors.TypeError, "context: option 'alpn' must be a list of strings; item 2 is a boolean",
-        context, {alpn = {"h2", true}})
+    it("a protocol that is no string", function()
+      refuses("option 'alpn': string expected at index 2, got boolean", {alpn = {"h2", true}})
     end)
   end)
 
