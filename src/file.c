@@ -205,7 +205,10 @@ static int l_open(lua_State *L)
   self->flags = flags;
   memcpy(self->path, path, path_size);
   if (loop->schedule->debug) {
-    luaL_where(L, 1);
+    luaL_where(L, 1); /* "file.lua:12: " */
+    lua_Integer size = luaL_len(L, -1);
+    lua_pushlstring(L, lua_tostring(L, -1), size > 2 ? (size_t)size - 2 : 0);
+    lua_replace(L, -2);
     lua_setiuservalue(L, -2, AGENDA_JOB_PAYLOAD);
   }
   return agenda_job_await(L, loop);
