@@ -1,6 +1,10 @@
 --- agenda: generators, coroutines, async generators and an event loop.
 -- @module agenda
 
+if not coroutine.close then
+  error("agenda needs Lua 5.4; for LuaJIT and its hosts there is agenda.portable", 0)
+end
+
 local core = require "agenda.core"
 
 local agenda = {_VERSION = "agenda scm"}
