@@ -106,6 +106,16 @@ void agenda_future_report(lua_State *L, agenda_schedule *schedule, const char *m
 ** [-1, +0, may raise] */
 void agenda_future_add_callback(lua_State *L, int index);
 
+/* Between future.c and future_methods.c: what `waiting` says of AGENDA_FUTURE_VALUE, and the places
+** in the table of an entry there. */
+enum { AGENDA_WAITING_NONE, AGENDA_WAITING_ONE, AGENDA_WAITING_LIST };
+enum {
+  AGENDA_ENTRY_CALLBACK = 1,
+  AGENDA_ENTRY_CONTEXT,
+  AGENDA_ENTRY_DONE,  /* of a batch: how many are done, */
+  AGENDA_ENTRY_FAILED /* and which have failed */
+};
+
 void agenda_open_future(lua_State *L);
 
 #endif
