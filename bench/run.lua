@@ -149,7 +149,7 @@ end
 local function write_results(text, rows)
   local file <close> = assert(io.open(RESULTS, "w"))
   file:write("# Benchmarks\n\nMade by `make bench` (", machine(), ").\n\n",
-    "Medians of ", RUNS, " runs (fewer where that takes long), each in a fresh process",
+    "Medians of ", RUNS, " runs (more or fewer for some), each in a fresh process",
     pinned ~= "" and " pinned to one core" or "",
     ", the yardstick in turn with\nwhat it is beside. \"ratio\" is the figure over the ",
     "yardstick, or for a target \"at least\"\nthe yardstick over the figure.\n\n", text,

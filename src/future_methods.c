@@ -150,8 +150,8 @@ static bool is_callback(lua_State *L)
 them were done. Its errors are reported as those of callbacks are.
 @function new_batch
 @tparam function f
-@treturn table for `join_batch`: at 3 the number of those done, which the callback sets back to 0,
-at 4 a list of those that failed, which it empties */
+@treturn table for `spawn_in_batch`: at 3 the number of those done, which the callback sets back to
+0, at 4 a list of those that failed, which it empties */
 static int l_new_batch(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -165,20 +165,6 @@ static int l_new_batch(lua_State *L)
   lua_newtable(L);
   lua_rawseti(L, -2, AGENDA_ENTRY_FAILED);
   return 1;
-}
-
-/*** Has the batch's callback told when the future is done.
-@function join_batch
-@tparam future future pending, and tied to a loop
-@tparam table batch */
-static int l_join_batch(lua_State *L)
-{
-  agenda_future *future = check_future(L);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  luaL_argcheck(L, future->status == AGENDA_FUTURE_PENDING, 1, "the future is done");
-  lua_settop(L, 2);
-  agenda_future_add_waiter(L, 1);
-  return 0;
 }
 
 /*** Removes every registration of a callback. As in asyncio.
@@ -312,7 +298,6 @@ static const luaL_Reg functions[] = {
   {"future", l_future},
   {"set_canceller", l_set_canceller},
   {"new_batch", l_new_batch},
-  {"join_batch", l_join_batch},
   {NULL, NULL}
 };
 

@@ -126,6 +126,24 @@ static int l_spawn(lua_State *L)
   return 1;
 }
 
+/*** The same, and a batch's callback is told when the task is done: see new_batch.
+@function spawn_in_batch
+@tparam table batch
+@tparam function|awaitable f
+@param ... arguments of the function
+@treturn task
+@raise RuntimeError "no running event loop"; TypeError for what is neither */
+static int l_spawn_in_batch(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checkany(L, 2);
+  agenda_schedule *schedule = check_running(L);
+  agenda_task_new(L, schedule->state, schedule, lua_gettop(L) - 2);
+  lua_pushvalue(L, 1);
+  agenda_future_add_waiter(L, 2);
+  return 1;
+}
+
 /*** A Future or Task as it is; a task of any other awaitable. As in asyncio.
 @function ensure_future
 @tparam function|awaitable aw
@@ -331,6 +349,7 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {
   {"spawn", l_spawn},
   {"create_task", l_spawn},
+  {"spawn_in_batch", l_spawn_in_batch},
   {"ensure_future", l_ensure_future},
   {"current_task", l_current_task},
   {"all_tasks", l_all_tasks},

@@ -8,8 +8,8 @@ local core = require "agenda.core"
 
 local errors = core.errors
 local CancelledError, RuntimeError = errors.CancelledError, errors.RuntimeError
-local await, spawn, current_task, scope = core.await, core.spawn, core.current_task, core.scope
-local new_batch, join_batch = core.new_batch, core.join_batch
+local await, current_task, scope = core.await, core.current_task, core.scope
+local getmetatable, new_batch, spawn_in_batch = getmetatable, core.new_batch, core.spawn_in_batch
 
 local MESSAGE = "unhandled errors in a task group"
 
@@ -141,7 +141,9 @@ end
 -- @treturn task
 -- @raise RuntimeError if the group is finished or shutting down; TypeError for what is neither
 function TaskGroup:spawn(f, ...)
-  check_self(self, "spawn")
+  if getmetatable(self) ~= TaskGroup then
+    check_self(self, "spawn")
+  end
   if self._closed or self._aborting or self._exiting and self._count == 0 then
     if core.type(f) == "coroutine" then
       f:close()
@@ -149,19 +151,18 @@ function TaskGroup:spawn(f, ...)
     error(RuntimeError(("%s is %s"):format(tostring(self),
       self._aborting and not self._closed and "shutting down" or "finished")), 0)
   end
-  local task = spawn(f, ...)
+  local batch = self._batch
+  if not batch then
+    batch = make_batch(self)
+    self._batch = batch
+  end
+  local task = spawn_in_batch(batch, f, ...)
   local length, count = self._length + 1, self._count + 1
   self._tasks[length] = task
   self._length, self._count = length, count
   if length > 2 * count + 64 then
     drop_done(self)
   end
-  local batch = self._batch
-  if not batch then
-    batch = make_batch(self)
-    self._batch = batch
-  end
-  join_batch(task, batch)
   return task
 end
 
