@@ -46,6 +46,9 @@ typedef int (*agenda_receive)(lua_State *L, agenda_frame *frame, agenda_outcome 
 /* First user value of each object that holds a frame. */
 enum { AGENDA_FRAME_THREAD = 1 }; /* the coroutine, or a table of the owner's that has it at 0 */
 
+/* What stands on a new coroutine's stack up to the body's function. */
+enum { AGENDA_BASE_FUNCTION = 1, AGENDA_BASE_OWNER, AGENDA_BASE_HANDLER, AGENDA_BASE_BODY };
+
 struct agenda_frame {
   agenda_state *state;
   lua_State *co;            /* NULL once finished */

@@ -258,6 +258,7 @@ void agenda_stream_unshare(void);
 
 /* The core's own table is at `core`. */
 void agenda_open_stream_read(lua_State *L, int core);
+void agenda_open_stream_describe(lua_State *L); /* adds to the methods on the top */
 void agenda_open_stream_write(lua_State *L);
 
 void agenda_open_stream(lua_State *L);

@@ -90,6 +90,19 @@ void agenda_task_push(lua_State *L, agenda_task *task);
 ** is closed. [-0, +0, may raise] */
 bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int index);
 
+/* ----- between task.c and task_start.c */
+
+/* The body of a task that never began is not held any longer. [-0, +0] */
+void agenda_task_forget_body(lua_State *L, agenda_task *task);
+
+/* ----- task_debug.c */
+
+/* A callback: reports the failed task at index 1, that nobody awaits, before it is collected. */
+int agenda_task_l_report_failed(lua_State *L);
+
+/* The task was cancelled, got the error in this step, and goes on waiting: says so, once. */
+void agenda_task_report_swallowed(lua_State *L, agenda_task *task);
+
 /* ----- task_guard.c */
 
 /* Has the task at `index` looked after when it is collected. Idempotent. [-0, +0, may raise] */

@@ -130,10 +130,6 @@ describe("the standard streams", function()
   end)
 
   it("give back a terminal's mode at exit #slow", function()
-    if os.execute("command -v script >/dev/null") ~= true then
-      pending("script(1) is not installed")
-      return
-    end
     local path = os.tmpname()
     finally(function() os.remove(path) end)
     do
