@@ -25,8 +25,6 @@
 */
 #include "frame.h"
 
-#include <string.h>
-
 #include "errors.h"
 
 enum { MAX_NESTING = 16 };

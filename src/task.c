@@ -7,11 +7,6 @@
 */
 #include "task.h"
 
-#include <string.h>
-
-#include "asyncgen.h"
-#include "awaitable.h"
-#include "coroutine.h"
 #include "errors.h"
 #include "handle.h"
 
