@@ -1,5 +1,5 @@
 /*
-** embed.h: what embed.c and embed_calls.c share of the public C interface.
+** embed.h: what embed.c, embed_calls.c and embed_end.c share of the public C interface.
 */
 #ifndef AGENDA_EMBED_H
 #define AGENDA_EMBED_H
@@ -9,6 +9,21 @@
 #include <pthread.h>
 
 #include "loop.h"
+
+/* What a host has of a loop. */
+struct agenda_loop {
+  const agenda_api *api;   /* of the copy of the library that made it; stays the first field */
+  pthread_mutex_t lock;    /* for what follows, up to the blank line */
+  struct agenda_embed_posted *first, **last;
+  int retained;
+  bool owned;              /* the Lua state is open, and this the newest of its kind there */
+  bool open;
+
+  agenda_watch watch;      /* wakes the loop */
+  agenda_event_loop *loop; /* NULL once closed */
+  int process;             /* who attached */
+  bool winding_up;
+};
 
 /* What there is of the C interface in a Lua state: a userdata in the registry, and the second
 ** upvalue of the entries below. */
@@ -39,7 +54,11 @@ typedef enum {
 ** the state has open. [-0, +(0|1), may raise] */
 bool agenda_embed_push(lua_State *L, agenda_entry which);
 
-/* The functions of the copy that it has open, or an error if it has none. [may raise] */
+/* What the state has of this copy of the library, or NULL. */
+agenda_embed *agenda_embed_find(lua_State *L);
+
+/* The functions of the copy that it has open; NULL, or an error, if it has none. [may raise] */
+const agenda_api *agenda_embed_find_other(lua_State *L);
 const agenda_api *agenda_embed_other(lua_State *L);
 
 /* The schedule for tasks and futures made from C, or NULL: of the loop that runs, else of the
@@ -63,6 +82,11 @@ void agenda_embed_push_completions(lua_State *L, const agenda_schedule *schedule
 void agenda_embed_abandon_completions(lua_State *L);
 
 void agenda_open_embed_calls(lua_State *L);
+
+/* ----- embed_end.c */
+
+int agenda_embed_wind_up(lua_State *L);
+int agenda_embed_detach(lua_State *L);
 
 /* ----- embed.c */
 
