@@ -1,10 +1,7 @@
 local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
 local errors, fails = agenda.errors, loopkit.fails
-
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
+local in_run = loopkit.in_run
 
 -- An exit function that notes its name and the error; it returns `result` or raises `raised`.
 local function exit(log, name, options)

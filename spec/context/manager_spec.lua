@@ -2,11 +2,7 @@ local agenda = require "agenda"
 local expect = require "spec.support.expect"
 local loopkit = require "spec.support.loopkit"
 local errors, fails = agenda.errors, loopkit.fails
-
--- Defines an `it` whose body runs under agenda.run.
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
+local in_run = loopkit.in_run
 
 -- A factory whose body notes what happens in the list.
 local function noting(log, name)

@@ -1,10 +1,7 @@
 local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
 local errors, fails = agenda.errors, loopkit.fails
-
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
+local in_run = loopkit.in_run
 
 -- A manager of the user's own; `exits` gets what the exits are called with.
 local function manager(exits, swallow, ...)

@@ -1,10 +1,9 @@
 local agenda = require "agenda"
 local itertools = require "agenda.itertools"
-local pipekit = require "spec.itertools.pipekit"
+local pipekit = require "spec.support.pipekit"
 local loopkit = require "spec.support.loopkit"
 local collect, source, turns = itertools.collect, pipekit.source, loopkit.turns
-
-local function in_run(name, body) pipekit.in_run(it, name, body) end
+local in_run = pipekit.in_run
 
 -- How far the source runs ahead of a consumer that gives it all the time it wants.
 local function ahead(x, seen)

@@ -1,7 +1,7 @@
 -- Each stage cancelled after k turns for every k: sources are closed once, no task is left.
 local agenda = require "agenda"
 local itertools = require "agenda.itertools"
-local pipekit = require "spec.itertools.pipekit"
+local pipekit = require "spec.support.pipekit"
 local loopkit = require "spec.support.loopkit"
 
 local function double(v)
@@ -110,7 +110,7 @@ end)
 
 describe("what is left early", function()
   for _, name in ipairs(names) do
-    pipekit.in_run(it, "closes its sources: " .. name, function()
+    pipekit.in_run("closes its sources: " .. name, function()
       local all = {}
       local function new()
         local source, counts = pipekit.source(3, { turns = 1 })
@@ -153,7 +153,7 @@ describe("what is left early", function()
       end)
     end)
 
-    pipekit.in_run(it, "starts nothing before it is iterated: " .. name, function()
+    pipekit.in_run("starts nothing before it is iterated: " .. name, function()
       local all = {}
       local _g <close> = stages[name](function()
         local source, counts = pipekit.source(3)
@@ -164,7 +164,7 @@ describe("what is left early", function()
       for _, counts in ipairs(all) do assert.equal(0, counts.begun) end
     end)
 
-    pipekit.in_run(it, "gives a source's error after the items, and closes: " .. name, function()
+    pipekit.in_run("gives a source's error after the items, and closes: " .. name, function()
       local all, got = {}, 0
       local function new()
         local source, counts = pipekit.source(3, { turns = 1, fail = "broken" })

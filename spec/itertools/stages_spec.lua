@@ -1,10 +1,8 @@
 local agenda = require "agenda"
 local itertools = require "agenda.itertools"
-local pipekit = require "spec.itertools.pipekit"
+local pipekit = require "spec.support.pipekit"
 local loopkit = require "spec.support.loopkit"
-local collect, source = itertools.collect, pipekit.source
-
-local function in_run(name, body) pipekit.in_run(it, name, body) end
+local collect, in_run, source = itertools.collect, pipekit.in_run, pipekit.source
 
 local function upto(n) return (source(n)) end
 

@@ -1,10 +1,9 @@
 local agenda = require "agenda"
 local itertools = require "agenda.itertools"
 local ticks = require "agenda.ticks"
-local pipekit = require "spec.itertools.pipekit"
+local pipekit = require "spec.support.pipekit"
 local loopkit = require "spec.support.loopkit"
-
-local function in_run(name, body) pipekit.in_run(it, name, body) end
+local in_run = pipekit.in_run
 
 describe("agenda.interval", function()
   in_run("gives 1, 2, 3, none of them early", function()

@@ -1,10 +1,7 @@
 local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
 local errors, fails, turns = agenda.errors, loopkit.fails, loopkit.turns
-
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
+local in_run = loopkit.in_run
 
 local function drain(q)
   local out = {}

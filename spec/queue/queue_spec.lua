@@ -1,17 +1,7 @@
 local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
 local errors, fails, turns = agenda.errors, loopkit.fails, loopkit.turns
-
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
-
--- A task that has run up to where it waits.
-local function started(...)
-  local task = agenda.spawn(...)
-  turns(1)
-  return task
-end
+local in_run, started = loopkit.in_run, loopkit.started
 
 for _, name in ipairs { "queue", "priority_queue", "lifo_queue" } do
   describe("agenda." .. name, function()

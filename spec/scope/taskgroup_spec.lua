@@ -1,20 +1,7 @@
 local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
 local errors, fails = agenda.errors, loopkit.fails
-
--- Defines an `it` whose body runs under agenda.run.
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
-
--- A function that returns (or, with fail, raises) the value after some turns.
-local function after(turns, value, fail)
-  return function()
-    loopkit.turns(turns)
-    if fail then error(value, 0) end
-    return value
-  end
-end
+local in_run, after = loopkit.in_run, loopkit.after
 
 -- Runs f(tg) in a block with a group.
 local function in_group(f)

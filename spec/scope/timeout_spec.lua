@@ -1,11 +1,7 @@
 local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
 local errors, fails = agenda.errors, loopkit.fails
-
--- Defines an `it` whose body runs under agenda.run.
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
+local in_run = loopkit.in_run
 
 -- A block that sleeps in a timeout scope.
 local function sleep_within(seconds, asleep)

@@ -1,7 +1,14 @@
 --- What the specs of the loop and of tasks share.
 local agenda = require "agenda"
+local busted = require "busted"
 
 local loopkit = {}
+
+--- Defines an `it` whose body runs under agenda.run.
+-- NB: a tail call, so that busted finds the line of the caller.
+function loopkit.in_run(name, body)
+  return busted.it(name, function() agenda.run(body) end)
+end
 
 --- Calls f(loop) with a new loop, which is closed however f ends.
 function loopkit.with_loop(f)
@@ -56,6 +63,22 @@ end
 --- Lets every other task take n turns.
 function loopkit.turns(n)
   for _ = 1, n do agenda.sleep(0) end
+end
+
+--- A function that returns (or, with fail, raises) the value after n turns.
+function loopkit.after(n, value, fail)
+  return function()
+    loopkit.turns(n)
+    if fail then error(value, 0) end
+    return value
+  end
+end
+
+--- A task of f(...) that has run up to where it waits.
+function loopkit.started(f, ...)
+  local task = agenda.spawn(f, ...)
+  loopkit.turns(1)
+  return task
 end
 
 --- A file object that only remembers what is written to it, and what it remembers.

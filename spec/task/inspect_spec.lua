@@ -2,11 +2,7 @@ local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
 local script = require "spec.support.script"
 local errors, fails = agenda.errors, loopkit.fails
-
--- Defines an `it` whose body runs under agenda.run.
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
+local in_run = loopkit.in_run
 
 local function set_of(list)
   local set = {}

@@ -1,18 +1,7 @@
 local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
 local errors, fails = agenda.errors, loopkit.fails
-
--- A task of f that has run up to its first wait.
-local function started(f, ...)
-  local task = agenda.spawn(f, ...)
-  agenda.sleep(0)
-  return task
-end
-
--- Defines an `it` whose body runs under agenda.run.
-local function in_run(name, body)
-  it(name, function() agenda.run(body) end)
-end
+local in_run, started = loopkit.in_run, loopkit.started
 
 describe("task:cancelling", function()
   in_run("is 0 at first", function()

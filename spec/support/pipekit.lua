@@ -1,5 +1,6 @@
 --- What the specs of pipelines share: a counting source, and cancelling at every turn.
 local agenda = require "agenda"
+local busted = require "busted"
 local edition = require "spec.support.edition"
 local expect = require "spec.support.expect"
 local loopkit = require "spec.support.loopkit"
@@ -36,8 +37,8 @@ function pipekit.source(n, options)
 end
 
 --- Defines an `it` whose body runs under agenda.run and leaves no task.
-function pipekit.in_run(it, name, body)
-  it(name, function()
+function pipekit.in_run(name, body)
+  return busted.it(name, function()
     agenda.run(function()
       body()
       if edition.portable then return end
