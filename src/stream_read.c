@@ -52,7 +52,6 @@ static int raise_incomplete(lua_State *L, agenda_stream *stream, read_verb verb)
 
 static int raise_overrun(lua_State *L, agenda_stream *stream, bool found, size_t consumed)
 {
-  stream->input.scanned = 0;
   agenda_error_push(L, AGENDA_LIMIT_OVERRUN_ERROR,
                     found ? "%s: the separator is found, but after more than %I bytes"
                           : "%s: the separator is not found in more than %I bytes",
@@ -71,23 +70,58 @@ static int give(lua_State *L, agenda_stream *stream, size_t size)
   return 1;
 }
 
+/* The list of separators at index 2: whether one of them is in data[from] to data[length - 1]. The
+** one that ends first counts: where, and how long it is; without one, where to go on looking. */
+static bool find_any(lua_State *L, const char *data, size_t from, size_t length, size_t *before,
+                     size_t *width)
+{
+  size_t longest = 1, end = SIZE_MAX;
+  for (lua_Integer i = 1; lua_rawgeti(L, 2, i) == LUA_TSTRING; i++) {
+    size_t size;
+    const char *separator = lua_tolstring(L, -1, &size);
+    const char *found = memmem(data + from, length - from, separator, size);
+    lua_pop(L, 1);
+    if (found != NULL && (size_t)(found - data) + size < end) {
+      *before = (size_t)(found - data);
+      *width = size;
+      end = *before + size;
+    }
+    if (size > longest)
+      longest = size;
+  }
+  lua_pop(L, 1);
+  if (end != SIZE_MAX)
+    return true;
+  *before = length + 1 > longest + from ? length + 1 - longest : from;
+  return false;
+}
+
 /* Looks for the separator; WAIT if more input is needed. */
 static int give_until(lua_State *L, agenda_stream *stream, read_verb verb)
 {
   agenda_stream_input *input = &stream->input;
   size_t length = input->end - input->start, width = 1;
   const char *separator = verb == READ_LINE ? "\n" : lua_tolstring(L, 2, &width);
+  if (AGENDA_UNLIKELY(separator == NULL)) /* there is a list of them */
+    width = 1;
   if (length - input->scanned >= width) {
     const char *data = input->data + input->start;
-    const char *found =
-      width == 1 ? memchr(data + input->scanned, *separator, length - input->scanned)
-                 : memmem(data + input->scanned, length - input->scanned, separator, width);
-    size_t before = found != NULL ? (size_t)(found - data) : length + 1 - width;
+    size_t before;
+    bool found;
+    if (AGENDA_LIKELY(separator != NULL)) {
+      const char *at =
+        width == 1 ? memchr(data + input->scanned, *separator, length - input->scanned)
+                   : memmem(data + input->scanned, length - input->scanned, separator, width);
+      found = at != NULL;
+      before = found ? (size_t)(at - data) : length + 1 - width;
+    }
+    else
+      found = find_any(L, data, input->scanned, length, &before, &width);
     if (AGENDA_UNLIKELY(before > stream->limit))
-      return raise_overrun(L, stream, found != NULL, before);
-    if (found != NULL && verb == READ_UNTIL)
+      return raise_overrun(L, stream, found, before);
+    if (found && verb == READ_UNTIL)
       return give(L, stream, before + width);
-    if (found != NULL) {
+    if (found) {
       lua_pushlstring(L, data, before);
       agenda_stream_skip(L, stream, before + 1);
       return 1;
@@ -268,9 +302,34 @@ static int l_readline(lua_State *L)
   return begin(L, READ_LINE, 0);
 }
 
-/*** Reads up to a separator. Awaits, unless it is there. As in asyncio.
+static int raise_empty_separator(lua_State *L)
+{
+  return agenda_error_raise(L, AGENDA_VALUE_ERROR, "Separator should be at least one-byte string");
+}
+
+/* Puts a copy of the list of separators at index 2 in its place. */
+static void check_separators(lua_State *L)
+{
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 2);
+  if (n == 0)
+    agenda_error_raise(L, AGENDA_VALUE_ERROR, "Separator should contain at least one element");
+  lua_createtable(L, (int)n, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    if (lua_rawgeti(L, 2, i) != LUA_TSTRING)
+      luaL_argerror(L, 2,
+                    lua_pushfstring(L, "string expected at index %I, got %s", i,
+                                    luaL_typename(L, -1)));
+    if (lua_rawlen(L, -1) == 0)
+      raise_empty_separator(L);
+    lua_rawseti(L, -2, i);
+  }
+  lua_replace(L, 2);
+}
+
+/*** Reads up to a separator, or to that of several which ends first. Awaits, unless it is there. As
+in asyncio.
 @function stream:readuntil
-@tparam[opt="\n"] string separator
+@tparam[opt="\n"] string|{string,...} separator
 @treturn string which ends with the separator
 @raise ValueError for an empty separator; IncompleteReadError with `partial` when the input ends
 before; LimitOverrunError with `consumed` for more than `limit` bytes before it, nothing is lost;
@@ -278,15 +337,18 @@ what read raises */
 static int l_readuntil(lua_State *L)
 {
   size_t width;
-  luaL_optlstring(L, 2, "\n", &width);
-  if (width == 0)
-    return agenda_error_raise(L, AGENDA_VALUE_ERROR,
-                              "Separator should be at least one-byte string");
-  if (lua_isnoneornil(L, 2)) {
-    lua_settop(L, 1);
-    lua_pushliteral(L, "\n");
-  }
   lua_settop(L, 2);
+  if (lua_isnil(L, 2)) {
+    lua_pushliteral(L, "\n");
+    lua_replace(L, 2);
+  }
+  if (lua_istable(L, 2))
+    check_separators(L);
+  else {
+    luaL_checklstring(L, 2, &width);
+    if (width == 0)
+      return raise_empty_separator(L);
+  }
   return begin(L, READ_UNTIL, 0);
 }
 

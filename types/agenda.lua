@@ -1147,7 +1147,7 @@ function stream:readexactly(n) end
 function stream:readline() end
 
 ---@async
----@param separator? string "\n" by default
+---@param separator? string|string[] "\n" by default; of several the one that ends first
 ---@return string data which ends with the separator
 function stream:readuntil(separator) end
 

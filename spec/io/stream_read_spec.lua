@@ -158,6 +158,68 @@ describe("reading a stream", function()
       with(function(_, b) expect.raises(errors.ValueError, nil, b.readuntil, b, "") end)
     end)
 
+    describe("with several separators", function()
+      it("ends with the one that ends first", function()
+        with(function(a, b)
+          a:write("line 1\nline 2\rABCDEFG")
+          assert.equal("line 1\n", b:readuntil { "\r", "\n" })
+          assert.equal("line 2\r", b:readuntil { "\r", "\n" })
+          assert.equal("ABCDE", b:readuntil { "DEF", "BCDE" })
+          assert.equal("FG", b:read())
+        end)
+      end)
+
+      it("finds a short one while a long one would not fit yet", function()
+        with(function(a, b)
+          a:write("data")
+          local task = spawn(b.readuntil, b, { "A", "long separator" })
+          for _, piece in ipairs { "Z", "Aaaa" } do
+            loopkit.turns(2)
+            a:write(piece)
+          end
+          assert.equal("dataZA", await(task))
+          assert.equal("aaa", b:read())
+        end)
+      end)
+
+      it("finds a long one that comes in pieces", function()
+        with(function(a, b)
+          local task = spawn(b.readuntil, b, { "\0", "\r\n\r\n" })
+          for _, piece in ipairs { "a\r\n\r", "b\r", "\n\r", "\nrest" } do
+            a:write(piece)
+            loopkit.turns(2)
+          end
+          assert.equal("a\r\n\rb\r\n\r\n", await(task))
+        end)
+      end)
+
+      it("keeps to the limit, and loses nothing", function()
+        with(function(a, b)
+          a:write("some dataA")
+          local err = expect.raises(errors.LimitOverrunError, nil, b.readuntil, b, { "A", "ome dataAB" })
+          assert.equal(9, err.consumed)
+          assert.equal("some dataA", b:read())
+        end, { limit = 3 })
+      end)
+
+      it("has them checked, and copied", function()
+        with(function(a, b)
+          expect.raises(errors.ValueError, "Separator should contain at least one element",
+            b.readuntil, b, {})
+          expect.raises(errors.ValueError, "Separator should be at least one-byte string",
+            b.readuntil, b, { "x", "" })
+          expect.bad_argument("bad argument #1 to 'readuntil' (string expected at index 2, got table)",
+            function() b:readuntil { "x", {} } end)
+          local list = { "x", "y" }
+          local task = spawn(b.readuntil, b, list)
+          loopkit.turns(2)
+          list[2] = nil
+          a:write("1y")
+          assert.equal("1y", await(task))
+        end)
+      end)
+    end)
+
     it("takes the partial out when the input ends before", function()
       with(function(a, b)
         a:write("a\nbc")
