@@ -1013,7 +1013,7 @@ function server:serve_forever() end
 ---A TCP server; the handler runs as a task for each connection.
 ---@async
 ---@param handler fun(stream: agenda.stream)
----@param host string? nil: every interface
+---@param host string|string[]|nil nil: every interface
 ---@param port integer 0: one that is free
 ---@param opts? agenda.server_options
 ---@return agenda.server

@@ -26,11 +26,11 @@ function endpoint.check_type(value, wanted, n, call, level)
 end
 
 --- Raises it unless the value can be a host.
-function endpoint.check_host(host, n, call)
-  if type(host) ~= "string" then
-    error(("bad argument #%d to '%s' (string expected, got %s)"):format(n, call, describe(host)), 3)
-  elseif host:find("\0", 1, true) then
-    error(("bad argument #%d to '%s' (string contains zeros)"):format(n, call), 3)
+-- @tparam[opt=3] integer level for the position of the error
+function endpoint.check_host(host, n, call, level)
+  endpoint.check_type(host, "string", n, call, (level or 3) + 1)
+  if host:find("\0", 1, true) then
+    error(("bad argument #%d to '%s' (string contains zeros)"):format(n, call), level or 3)
   end
 end
 

@@ -480,7 +480,33 @@ local function open_unix_socket(path, opts)
   return socket
 end
 
+-- The addresses of a host, or of a list of them, each once.
+local function addresses_of(host, port)
+  if type(host) ~= "table" then
+    return endpoint.resolve_local(host, port, {type = "stream"})
+  end
+  local list, seen = {}, {}
+  for _, name in ipairs(host) do
+    for _, found in ipairs(endpoint.resolve_local(name, port, {type = "stream"})) do
+      if not seen[found.addr] then
+        seen[found.addr] = true
+        list[#list + 1] = found
+      end
+    end
+  end
+  return list
+end
+
 -- ----- the public functions ------------------------------------------------------------------
+
+local function check_hosts(list)
+  if #list == 0 then
+    error(errors.ValueError("start_server: the list of hosts is empty"), 0)
+  end
+  for _, host in ipairs(list) do
+    endpoint.check_host(host, 2, "start_server", 4)
+  end
+end
 
 local function check_handler(handler, call)
   local metatable = getmetatable(handler)
@@ -527,7 +553,7 @@ local server = {}
 -- handler. Awaits only where the host is a name. SO_REUSEADDR is set. As in asyncio.
 -- @function start_server
 -- @tparam function handler
--- @tparam ?string host nil: every interface, IPv4 and IPv6
+-- @tparam ?string|{string,...} host nil: every interface, IPv4 and IPv6; or a list of hosts
 -- @tparam integer port 0: one that is free, the same for all interfaces
 -- @tparam[opt] table opts `backlog` (100), `reuseport`, `tls` (a context), `limit` (of the
 -- streams), `max_connections`: the rest wait in the backlog
@@ -538,15 +564,16 @@ local server = {}
 -- RuntimeError "no running event loop"
 function server.start_server(handler, host, port, opts)
   check_handler(handler, "start_server")
-  if host ~= nil then
+  if type(host) == "table" then
+    check_hosts(host)
+  elseif host ~= nil then
     endpoint.check_host(host, 2, "start_server")
   end
   port = endpoint.check_port(port, "bad argument #3 to 'start_server' (", 2)
   opts = endpoint.check_options(opts, 4, "start_server", OPTIONS)
   local context = endpoint.check_tls(opts, 4, "start_server", true)
   core.get_running_loop()
-  local addresses = endpoint.resolve_local(host, port, {type = "stream"})
-  local self = new(handler, open_sockets(addresses, port, opts), opts, context)
+  local self = new(handler, open_sockets(addresses_of(host, port), port, opts), opts, context)
   listen(self)
   return self
 end

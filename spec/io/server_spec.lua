@@ -112,6 +112,22 @@ describe("agenda.start_server", function()
     end)
   end)
 
+  it("is on each of a list of hosts, at one port", function()
+    agenda.run(function()
+      local server <close> =
+        agenda.start_server(netkit.echo, {"127.0.0.1", "127.0.0.2", "::1", "127.0.0.1"}, 0)
+      local _, port = server:address()
+      local names = {}
+      for i, socket in ipairs(server:sockets()) do names[i] = {socket:sockname()} end
+      assert.same({{"127.0.0.1", port}, {"127.0.0.2", port}, {"::1", port}}, names)
+      for _, name in ipairs(names) do
+        local stream <close> = agenda.open_connection(name[1], port)
+        echoes(stream, "hello")
+      end
+      fails_with("ECONNREFUSED", agenda.open_connection, "127.0.0.3", port)
+    end)
+  end)
+
   it("gives handlers the address that was connected to", function()
     agenda.run(function()
       local own
@@ -190,6 +206,8 @@ describe("agenda.start_server", function()
       local start = agenda.start_server
       loopkit.bad_argument(1, "start_server", function() start(nil, "127.0.0.1", 0) end)
       loopkit.bad_argument(2, "start_server", function() start(print, 5, 0) end)
+      loopkit.bad_argument(2, "start_server", function() start(print, {"::1", 5}, 0) end)
+      fails(errors.ValueError, start, print, {}, 0)
       loopkit.bad_argument(3, "start_server", function() start(print, "127.0.0.1") end)
       loopkit.bad_argument(3, "start_server", function() start(print, "127.0.0.1", "x") end)
       loopkit.bad_argument(4, "start_server", function() start(print, "127.0.0.1", 0, 5) end)
