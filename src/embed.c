@@ -285,6 +285,7 @@ static int l_attach(lua_State *L)
   if (attached != NULL && attached->loop != NULL) {
     if (attached->process == (int)getpid())
       return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "the Lua state is attached already");
+    pthread_mutex_init(&attached->lock, NULL); /* a thread may have held it that is not here */
     agenda_loop_push(L, attached->loop->schedule);
     lua_newtable(L); /* nobody is told of the tasks, which are the parent's */
     agenda_loop_close(L, lua_gettop(L) - 1);

@@ -247,7 +247,7 @@ static void release(lua_State *L, agenda_job *job)
   if (!job->abandoned)
     schedule->watching--;
   job->pool = NULL;
-  if (job->release != NULL)
+  if (job->release != NULL && job->status != JOB_RUNNING) /* in a fork it never ends */
     job->release(L, job);
   advance_strand(pool, job);
   agenda_schedule_push(L, schedule, job->anchor);
@@ -362,12 +362,14 @@ static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
   agenda_list_unlink(&watch->event);
 }
 
-/* The loop closes: what is queued never runs, what runs is waited for. */
+/* The loop closes: what is queued never runs, what runs is waited for. NB: in a fork the threads are
+** gone that held the lock, or for whose wait destroying the condition would wait. */
 static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_thread_pool *pool = AGENDA_LIST_OWNER(watch, agenda_thread_pool, watch);
+  bool ours = pool->process == getpid();
   (void)loop;
-  if (pool->process == getpid()) {
+  if (ours) {
     pthread_mutex_lock(&pool->lock);
     for (agenda_list *node = pool->members.next; node != &pool->members; node = node->next) {
       agenda_job *job = AGENDA_LIST_OWNER(node, agenda_job, member);
@@ -386,8 +388,10 @@ static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
     job->strand = NULL;
     release(L, job);
   }
-  pthread_cond_destroy(&pool->work);
-  pthread_mutex_destroy(&pool->lock);
+  if (ours) {
+    pthread_cond_destroy(&pool->work);
+    pthread_mutex_destroy(&pool->lock);
+  }
 }
 
 /* ----- the pool ------------------------------------------------------------------------ */

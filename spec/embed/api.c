@@ -889,6 +889,85 @@ static void test_fork(void)
   end();
 }
 
+/* The threads of the parent's loop, idle or at work, are not in the child; it gets some of its own. */
+static void test_fork_with_threads(void)
+{
+  static const char *const job = "local nap = ... return agenda.to_thread(function(seconds)"
+                                 " os.execute('sleep ' .. seconds) return seconds end, nap)";
+  outcome parent = {0}, child = {0};
+  int status;
+  begin(0);
+  for (int busy_threads = 0; busy_threads <= 1; busy_threads++) {
+    push(L, job);
+    lua_pushinteger(L, 0);
+    agenda_spawn(L, 1, on_done, &parent);
+    ev_run(ev, 0);
+    push(L, job);
+    lua_pushnumber(L, 0.2);
+    if (busy_threads)
+      agenda_spawn(L, 1, on_done, &parent);
+    lua_settop(L, 0);
+    ev_run(ev, EVRUN_NOWAIT);
+    usleep(20000); /* the threads have begun, or wait */
+    pid_t pid = fork();
+    if (pid == 0) {
+      alarm(20);
+      ev_loop_fork(ev);
+      CHECK(agenda_attach(L, ev, 0) != NULL);
+      push(L, job);
+      lua_pushinteger(L, 0);
+      agenda_spawn(L, 1, on_done, &child);
+      lua_settop(L, 0);
+      ev_run(ev, 0);
+      CHECK(child.calls == 1 && child.status == LUA_OK);
+      end();
+      exit(0);
+    }
+    ev_run(ev, 0);
+    CHECK(parent.calls == 1 + 2 * busy_threads && parent.status == LUA_OK);
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  }
+  end();
+}
+
+/* The timers and descriptors that a fork inherits, and lets go, stay the parent's. */
+static void test_fork_leaves_the_parent_alone(void)
+{
+  outcome sleeper = {0}, talker = {0}, child = {0};
+  int status;
+  begin(0);
+  spawn("server = agenda.start_server(function(s) for l in s:lines() do s:write(l, '!\\n') end end,"
+        "   '127.0.0.1', 0)"
+        " local _, port = server:address() conn = agenda.open_connection('127.0.0.1', port)"
+        " conn:write('a\\n') assert(conn:readline() == 'a!') agenda.sleep(0.1) return 1",
+        &sleeper);
+  while (agenda_step(loop, 0) == 1 && agenda_step(loop, 0.01) == 1)
+    if (luaL_dostring(L, "return conn ~= nil") == LUA_OK && lua_toboolean(L, -1))
+      break;
+  lua_settop(L, 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    alarm(20);
+    ev_loop_fork(ev);
+    CHECK(agenda_attach(L, ev, 0) != NULL);
+    spawn("agenda.sleep(0.01) return 2", &child);
+    ev_run(ev, 0);
+    CHECK(child.calls == 1 && child.status == LUA_OK);
+    end();
+    exit(0);
+  }
+  CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  while (sleeper.calls == 0)
+    CHECK(agenda_step(loop, 5) >= 0);
+  CHECK(sleeper.first == 1);
+  spawn("conn:write('b\\n') local answer = conn:readline() conn:close() server:close()"
+        " server:wait_closed() return answer",
+        &talker);
+  ev_run(ev, 0);
+  CHECK(strcmp(talker.text, "b!") == 0);
+  end();
+}
+
 /* ----- other modules ------------------------------------------------------------------- */
 
 static void test_import(void)
@@ -967,6 +1046,8 @@ static const struct {
   TEST(close_without_detach),
   TEST(states_on_one_loop),
   TEST(fork),
+  TEST(fork_with_threads),
+  TEST(fork_leaves_the_parent_alone),
   TEST(import),
   TEST(other_copy),
 };
