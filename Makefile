@@ -27,8 +27,8 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 1)
 PREFIX  ?= /usr/local
 LUADIR  ?= $(PREFIX)/share/lua/5.4
 LIBDIR  ?= $(PREFIX)/lib/lua/5.4
-# For programs in C: libagenda.a and libagenda.so, which is the module agenda.core by another name,
-# so that a host that is linked with it and `require` have the same copy.
+# For programs in C: libagenda.a and libagenda_tls.a; libagenda.so, which is the module agenda.core by
+# another name, so that a host that is linked with it and `require` have the same copy.
 CLIBDIR    ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 SONAME     := libagenda.so.0
@@ -89,12 +89,16 @@ $(BUILD)/agenda/tls.so: $(TLS_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $(TLS_OBJECTS) $(TLS_LIBS)
 
-# One object with what agenda.h declares as its only names, so that no other meets a host's.
+# The modules for hosts that are linked statically: one object each, with what agenda.h declares as
+# its only names, so that no other meets a host's.
+ARCHIVES := $(BUILD)/libagenda.a $(BUILD)/libagenda_tls.a
 $(BUILD)/libagenda.a: $(CORE_OBJECTS)
-	$(LD) -r -o $(OBJ)/libagenda.o $(CORE_OBJECTS)
-	$(OBJCOPY) --localize-hidden $(OBJ)/libagenda.o
+$(BUILD)/libagenda_tls.a: $(TLS_OBJECTS)
+$(ARCHIVES):
+	$(LD) -r -o $(OBJ)/$(@F:.a=.o) $^
+	$(OBJCOPY) --localize-hidden $(OBJ)/$(@F:.a=.o)
 	rm -f $@
-	$(AR) rcs $@ $(OBJ)/libagenda.o
+	$(AR) rcs $@ $(OBJ)/$(@F:.a=.o)
 
 # Programs in C that the library is linked into.
 PROGRAM = $(CC) -std=gnu11 -D_GNU_SOURCE -pthread $(WARNINGS) -Wno-unused-parameter -Isrc \
@@ -132,7 +136,7 @@ PROGRAMS := $(BUILD)/embed/httpd \
             $(patsubst spec/%.c,$(BUILD)/%.so,$(filter %_module.c,$(PROGRAM_SOURCES)))
 
 .PHONY: programs
-programs: $(PROGRAMS) ## build the programs in C that the specs run (build/embed/)
+programs: $(PROGRAMS) $(ARCHIVES) ## build the programs in C that the specs run (build/embed/)
 
 # ---- running -----------------------------------------------------------------
 
@@ -259,7 +263,7 @@ docs: ## the reference as HTML, made by LDoc from the sources (build/docs)
 	@LUA="$(LUA)" script/docs
 
 .PHONY: install
-install: all $(BUILD)/libagenda.a $(BUILD)/agenda.pc ## copy the library below PREFIX (/usr/local); DESTDIR is honoured
+install: all $(ARCHIVES) $(BUILD)/agenda.pc ## copy the library below PREFIX (/usr/local); DESTDIR is honoured
 	@for file in $(sort $(shell cd lua && find . -name '*.lua')); do \
 	  install -D -m 644 lua/$$file $(DESTDIR)$(LUADIR)/$$file || exit 1; \
 	done
@@ -267,7 +271,9 @@ install: all $(BUILD)/libagenda.a $(BUILD)/agenda.pc ## copy the library below P
 	  install -D -m 755 $$module $(DESTDIR)$(LIBDIR)/agenda/$${module##*/} || exit 1; \
 	done
 	@install -D -m 644 src/agenda.h $(DESTDIR)$(INCLUDEDIR)/agenda.h
-	@install -D -m 644 $(BUILD)/libagenda.a $(DESTDIR)$(CLIBDIR)/libagenda.a
+	@for archive in $(ARCHIVES); do \
+	  install -D -m 644 $$archive $(DESTDIR)$(CLIBDIR)/$${archive##*/} || exit 1; \
+	done
 	@install -D -m 644 $(BUILD)/agenda.pc $(DESTDIR)$(CLIBDIR)/pkgconfig/agenda.pc
 	@ln -sfr $(DESTDIR)$(LIBDIR)/agenda/core.so $(DESTDIR)$(CLIBDIR)/$(SONAME)
 	@ln -sf $(SONAME) $(DESTDIR)$(CLIBDIR)/libagenda.so

@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "agenda.h"
 #include "compat.h"
 #include "tls_context.h"
 #include "tls_filter.h"
@@ -34,9 +35,6 @@ static const luaL_Reg functions[] = {
   {"_filter", l_filter},
   {NULL, NULL},
 };
-
-/* Opens the module and leaves its table. [-0, +1, may raise] */
-AGENDA_EXPORT int luaopen_agenda_tls(lua_State *L);
 
 AGENDA_EXPORT int luaopen_agenda_tls(lua_State *L)
 {

@@ -921,7 +921,7 @@ static void test_fork_with_threads(void)
       ev_run(ev, 0);
       CHECK(child.calls == 1 && child.status == LUA_OK);
       end();
-      exit(0);
+      execlp("true", "true", NULL); /* what the parent's threads had of memory is lost here */
     }
     ev_run(ev, 0);
     CHECK(parent.calls == 1 + 2 * busy_threads && parent.status == LUA_OK);
