@@ -52,8 +52,8 @@ typedef void (*agenda_posted)(lua_State *L, void *ud);
 ** and makes it known to `require`. [-0, +1, may raise] */
 int luaopen_agenda_core(lua_State *L);
 
-/* The module `agenda.tls`, which is in libagenda_tls.a: a host that links it statically, and OpenSSL
-** (-lssl -lcrypto), makes it known, after agenda_attach, by
+/* The module `agenda.tls`, in libagenda_tls.a. A host that links it statically, and OpenSSL
+** (-lssl -lcrypto), makes it known after agenda_attach, by
 ** luaL_requiref(L, "agenda.tls", luaopen_agenda_tls, 0). Others need not: Lua loads it when TLS is
 ** asked for. [-0, +1, may raise] */
 int luaopen_agenda_tls(lua_State *L);

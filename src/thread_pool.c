@@ -362,8 +362,8 @@ static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
   agenda_list_unlink(&watch->event);
 }
 
-/* The loop closes: what is queued never runs, what runs is waited for. NB: in a fork the threads are
-** gone that held the lock, or for whose wait destroying the condition would wait. */
+/* The loop closes: what is queued never runs, what runs is waited for. NB: in a fork the threads
+** that held the lock, or for which destroying the condition would wait, are no more. */
 static void stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_thread_pool *pool = AGENDA_LIST_OWNER(watch, agenda_thread_pool, watch);

@@ -889,7 +889,7 @@ static void test_fork(void)
   end();
 }
 
-/* The threads of the parent's loop, idle or at work, are not in the child; it gets some of its own. */
+/* The threads of the parent's loop, idle or at work, are not in the child; it gets its own. */
 static void test_fork_with_threads(void)
 {
   static const char *const job = "local nap = ... return agenda.to_thread(function(seconds)"
