@@ -46,17 +46,17 @@ typedef struct child_source {
 struct agenda_child {
   agenda_object object;
   agenda_watch watch;
-  ev_io io;             /* on `pidfd` */
-  agenda_list link;     /* in the source's children, where there is no pidfd */
-  agenda_event_loop *loop;    /* while it is anchored there, else NULL */
-  child_source *source; /* the loop's */
+  ev_io io;                /* on `pidfd` */
+  agenda_list link;        /* in the source's children, where there is no pidfd */
+  agenda_event_loop *loop; /* while it is anchored there, else NULL */
+  child_source *source;    /* the loop's */
   uint32_t anchor;
   pid_t pid;
-  pid_t parent;         /* who may wait for it: not a fork of that */
+  pid_t parent; /* who may wait for it: not a fork of that */
   int pidfd;
-  int code;             /* once ended: what it exited with, or the signal that ended it, negative */
+  int code; /* once ended: what it exited with, or the signal that ended it, negative */
   child_status status;
-  bool lost;            /* somebody else has waited for it */
+  bool lost; /* somebody else has waited for it */
 };
 
 static const agenda_kind child_kind = {.name = "child", .metatable = "agenda.child"};
@@ -190,9 +190,10 @@ static void warn_of_loss(lua_State *L, const agenda_child *child)
 static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_child *child = AGENDA_LIST_OWNER(watch, agenda_child, watch);
+  (void)loop;
   if (child->status == CHILD_RUNNING && !reap(child))
     return;
-  agenda_loop_happened(loop, watch);
+  agenda_loop_happened(watch);
   if (child->lost)
     warn_of_loss(L, child);
   child->lost = false;
@@ -202,8 +203,8 @@ static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 
 static void on_exit(struct ev_loop *ev, ev_io *io, int revents)
 {
-  (void)revents;
-  agenda_loop_happened(ev_userdata(ev), &AGENDA_LIST_OWNER(io, agenda_child, io)->watch);
+  (void)ev, (void)revents;
+  agenda_loop_happened(&AGENDA_LIST_OWNER(io, agenda_child, io)->watch);
 }
 
 static int l_report_killing(lua_State *L)
@@ -251,12 +252,12 @@ static void source_happened(lua_State *L, agenda_event_loop *loop, agenda_watch 
 {
   child_source *source = AGENDA_LIST_OWNER(watch, child_source, watch);
   const agenda_list *head = &source->children;
-  (void)L;
+  (void)L, (void)loop;
   if (!agenda_signal_slot_pending(source->slot, SIGCHLD))
     return;
   agenda_signal_slot_clear(source->slot, SIGCHLD);
   for (agenda_list *node = head->next; node != head; node = node->next)
-    agenda_loop_happened(loop, &AGENDA_LIST_OWNER(node, agenda_child, link)->watch);
+    agenda_loop_happened(&AGENDA_LIST_OWNER(node, agenda_child, link)->watch);
 }
 
 static void source_stop(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
@@ -360,7 +361,7 @@ int agenda_child_begin(lua_State *L, agenda_child *child, pid_t pid)
   agenda_list_unlink(&child->link);
   agenda_list_append(&child->source->children, &child->link);
   agenda_loop_attach(loop, &child->watch);
-  agenda_loop_happened(loop, &child->watch);
+  agenda_loop_happened(&child->watch);
   return 0;
 }
 
@@ -395,7 +396,7 @@ static int l_poll(lua_State *L)
 {
   agenda_child *child = check_child(L);
   if (child->status == CHILD_RUNNING && reap(child))
-    agenda_loop_happened(child->loop, &child->watch);
+    agenda_loop_happened(&child->watch);
   return l_returncode(L);
 }
 

@@ -8,9 +8,6 @@
 
 #include <math.h>
 
-#include "awaitable.h"
-#include "errors.h"
-
 typedef struct winding_up {
   struct ev_loop *ev;
   bool bare;    /* without the Lua layer: no task does it */
@@ -59,7 +56,7 @@ int agenda_embed_wind_up(lua_State *L)
     lua_pop(L, 1);
   luaopen_agenda_core(L);
   if (lua_getfield(L, -1, "_wind_up") != LUA_TFUNCTION) {
-    agenda_loop_push_task_list(L, schedule);
+    agenda_task_push_all(L, schedule);
     return cancel_all(L, lua_touserdata(L, 1));
   }
   agenda_loop_push(L, schedule);
@@ -76,7 +73,7 @@ static void push_other_tasks(lua_State *L, const agenda_schedule *schedule)
 {
   lua_Integer n = 0;
   lua_newtable(L);
-  agenda_loop_push_task_list(L, schedule);
+  agenda_task_push_all(L, schedule);
   for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
     if (lua_rawequal(L, -1, 1))
       lua_pop(L, 1);

@@ -6,6 +6,7 @@
 */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "errors.h"
@@ -38,8 +39,8 @@ static fd_watch *find(lua_State *L, lua_Integer key)
 
 static void on_ready(struct ev_loop *ev, ev_io *io, int revents)
 {
-  (void)revents; /* an error, too, is for the callback to find out */
-  agenda_loop_happened(ev_userdata(ev), &AGENDA_LIST_OWNER(io, fd_watch, io)->watch);
+  (void)ev, (void)revents; /* an error, too, is for the callback to find out */
+  agenda_loop_happened(&AGENDA_LIST_OWNER(io, fd_watch, io)->watch);
 }
 
 static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)

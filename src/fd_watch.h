@@ -4,8 +4,6 @@
 #ifndef AGENDA_FD_WATCH_H
 #define AGENDA_FD_WATCH_H
 
-#include <limits.h>
-
 #include "support.h"
 
 /* The descriptor that the argument names: an integer or an open Lua file; else an argument error.

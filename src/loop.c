@@ -52,9 +52,8 @@ void agenda_loop_detach(agenda_event_loop *loop, agenda_watch *watch)
   loop->schedule->watching -= !watch->silent;
 }
 
-void agenda_loop_happened(agenda_event_loop *loop, agenda_watch *watch)
+void agenda_loop_happened(agenda_watch *watch)
 {
-  (void)loop;
   if (agenda_list_empty(&watch->event))
     agenda_list_append(&watch->loop->happened, &watch->event);
 }
@@ -121,8 +120,6 @@ agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state, struct ev_
   loop->ev = ev != NULL ? ev : ev_loop_new(EVFLAG_AUTO);
   if (loop->ev == NULL)
     agenda_error_raise_os(L, errno != 0 ? errno : ENOMEM, "ev_loop_new", NULL);
-  if (loop->owns_ev)
-    ev_set_userdata(loop->ev, loop);
   if (!agenda_loop_open_wakers(loop)) {
     int number = errno;
     stop_libev(L, loop);
@@ -133,28 +130,13 @@ agenda_event_loop *agenda_loop_new(lua_State *L, agenda_state *state, struct ev_
 
 /* ----- closing ------------------------------------------------------------------------- */
 
-void agenda_loop_push_task_list(lua_State *L, const agenda_schedule *schedule)
-{
-  const agenda_list *head = &schedule->tasks;
-  lua_Integer n = 0;
-  luaL_checkstack(L, LUA_MINSTACK, "list of tasks");
-  lua_newtable(L);
-  for (const agenda_list *node = head->next; node != head; node = node->next) {
-    agenda_task_push(L, AGENDA_LIST_OWNER(node, agenda_task, link));
-    if (lua_isnil(L, -1))
-      lua_pop(L, 1); /* the collector has it already */
-    else
-      lua_rawseti(L, -2, ++n);
-  }
-}
-
 /*** The unfinished tasks of the loop, whether it runs or not.
 @function loop:_tasks
 @treturn {task,...} oldest first
 @raise RuntimeError when the loop is closed */
 static int l_tasks(lua_State *L)
 {
-  agenda_loop_push_task_list(L, agenda_loop_check(L, 1, true)->schedule);
+  agenda_task_push_all(L, agenda_loop_check(L, 1, true)->schedule);
   return 1;
 }
 
@@ -255,7 +237,7 @@ static int l_close(lua_State *L)
   if (loop->attached)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
                               "Cannot close an event loop that a host has attached");
-  agenda_loop_push_task_list(L, loop->schedule);
+  agenda_task_push_all(L, loop->schedule);
   agenda_loop_close(L, 1);
   return 0;
 }

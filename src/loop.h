@@ -96,9 +96,6 @@ agenda_event_loop *agenda_loop_check(lua_State *L, int index, bool open);
 /* Pushes the userdata of the loop that has this schedule, or nil if it is gone. [-0, +1] */
 void agenda_loop_push(lua_State *L, const agenda_schedule *schedule);
 
-/* Pushes a list of the unfinished tasks. [-0, +1, may raise] */
-void agenda_loop_push_task_list(lua_State *L, const agenda_schedule *schedule);
-
 /* Closes the open loop at `index`: stops and lets go of everything; then reports the pending tasks
 ** of the list on the top as destroyed. [-1, +0, may raise once it is closed] */
 void agenda_loop_close(lua_State *L, int index);
@@ -110,8 +107,8 @@ void agenda_loop_push_methods(lua_State *L);
 void agenda_loop_attach(agenda_event_loop *loop, agenda_watch *watch);
 void agenda_loop_detach(agenda_event_loop *loop, agenda_watch *watch);
 
-/* From a libev callback: something happened to the source, which knows its loop itself. */
-void agenda_loop_happened(agenda_event_loop *loop, agenda_watch *watch);
+/* From a libev callback: something happened to the source. */
+void agenda_loop_happened(agenda_watch *watch);
 
 void agenda_open_loop(lua_State *L);
 

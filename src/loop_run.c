@@ -107,7 +107,7 @@ static bool block(lua_State *L, const run *r)
 static bool collect_and_look(lua_State *L, const agenda_event_loop *loop)
 {
   bool found = false;
-  agenda_loop_push_task_list(L, loop->schedule);
+  agenda_task_push_all(L, loop->schedule);
   for (int stage = 0; stage < 2 && !found; stage++) {
     lua_gc(L, LUA_GCCOLLECT, 0);
     found = anything_new(loop) || !nothing_to_wait_for(loop);
@@ -138,7 +138,7 @@ static void take_events(lua_State *L, agenda_event_loop *loop)
       agenda_watch *watch = AGENDA_LIST_OWNER(node, agenda_watch, link);
       if (!watch->wakeable)
         break;
-      agenda_loop_happened(loop, watch);
+      agenda_loop_happened(watch);
     }
   }
   while (!agenda_list_empty(&loop->happened)) {

@@ -6,7 +6,6 @@
 */
 #include "signal_watch.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "errors.h"
@@ -53,11 +52,12 @@ int agenda_signal_check(lua_State *L, int index)
 static void source_happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   signal_source *source = AGENDA_LIST_OWNER(watch, signal_source, watch);
+  (void)loop;
   for (int number = 1; number < NSIG; number++) {
     if (!agenda_signal_slot_pending(source->slot, number))
       continue;
     if (source->watches[number] != NULL) {
-      agenda_loop_happened(loop, watch);
+      agenda_loop_happened(watch);
       agenda_handle_queue(L, &source->watches[number]->handle);
       agenda_list_unlink(&watch->event);
     }

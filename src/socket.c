@@ -145,9 +145,8 @@ static void shut(lua_State *L, agenda_socket *self)
 
 static void on_ready(struct ev_loop *ev, ev_io *io, int revents)
 {
-  (void)revents; /* an error, too, is for the call to find out */
-  agenda_loop_happened(ev_userdata(ev),
-                       &AGENDA_LIST_OWNER(io, struct agenda_socket_side, io)->watch);
+  (void)ev, (void)revents; /* an error, too, is for the call to find out */
+  agenda_loop_happened(&AGENDA_LIST_OWNER(io, struct agenda_socket_side, io)->watch);
 }
 
 static agenda_socket *owner_of(struct agenda_socket_side *side, int direction)

@@ -22,7 +22,7 @@ static void on_readable(struct ev_loop *ev, ev_io *io, int revents)
     return;
   }
   stream->events |= EV_READ;
-  agenda_loop_happened(stream->loop, &stream->watch);
+  agenda_loop_happened(&stream->watch);
 }
 
 static void on_writable(struct ev_loop *ev, ev_io *io, int revents)
@@ -30,7 +30,7 @@ static void on_writable(struct ev_loop *ev, ev_io *io, int revents)
   agenda_stream *stream = AGENDA_LIST_OWNER(io, agenda_stream, writing);
   (void)ev, (void)revents;
   stream->events |= EV_WRITE;
-  agenda_loop_happened(stream->loop, &stream->watch);
+  agenda_loop_happened(&stream->watch);
 }
 
 static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)

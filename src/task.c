@@ -58,6 +58,21 @@ void agenda_task_push(lua_State *L, agenda_task *task)
   lua_remove(L, -2);
 }
 
+void agenda_task_push_all(lua_State *L, const agenda_schedule *schedule)
+{
+  const agenda_list *head = &schedule->tasks;
+  lua_Integer n = 0;
+  luaL_checkstack(L, LUA_MINSTACK, "list of tasks");
+  lua_newtable(L);
+  for (const agenda_list *node = head->next; node != head; node = node->next) {
+    agenda_task_push(L, AGENDA_LIST_OWNER(node, agenda_task, link));
+    if (lua_isnil(L, -1))
+      lua_pop(L, 1); /* the collector has it already */
+    else
+      lua_rawseti(L, -2, ++n);
+  }
+}
+
 /* ----- waiting and waking -------------------------------------------------------------- */
 
 static void schedule_step(lua_State *L, agenda_task *task)

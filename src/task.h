@@ -86,6 +86,9 @@ const char *agenda_task_push_name(lua_State *L, int index);
 /* Pushes the task's userdata. [-0, +1] */
 void agenda_task_push(lua_State *L, agenda_task *task);
 
+/* Pushes a list of the schedule's unfinished tasks, oldest first. [-0, +1, may raise] */
+void agenda_task_push_all(lua_State *L, const agenda_schedule *schedule);
+
 /* Starts the cleanup of the suspended async generator at `index` as a task; false once the schedule
 ** is closed. [-0, +0, may raise] */
 bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int index);

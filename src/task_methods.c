@@ -74,7 +74,7 @@ static int l_sleep(lua_State *L)
     return sleep_by_hand(L, state, seconds);
   agenda_task *task = state->runner->task;
   agenda_schedule *schedule = task->future.schedule;
-    agenda_deadline_heap_insert(L, &schedule->deadlines, &task->deadline,
+  agenda_deadline_heap_insert(L, &schedule->deadlines, &task->deadline,
                               schedule->now(schedule) + seconds);
   if (AGENDA_UNLIKELY(task->must_cancel))
     agenda_deadline_heap_remove(&schedule->deadlines, &task->deadline); /* it takes a turn */
@@ -178,16 +178,7 @@ static int l_current_task(lua_State *L)
 @raise RuntimeError "no running event loop" */
 static int l_all_tasks(lua_State *L)
 {
-  agenda_schedule *schedule = check_running(L);
-  lua_Integer n = 0;
-  lua_newtable(L);
-  for (agenda_list *node = schedule->tasks.next; node != &schedule->tasks; node = node->next) {
-    agenda_task_push(L, AGENDA_LIST_OWNER(node, agenda_task, link));
-    if (lua_isnil(L, -1))
-      lua_pop(L, 1);
-    else
-      lua_rawseti(L, -2, ++n);
-  }
+  agenda_task_push_all(L, check_running(L));
   return 1;
 }
 

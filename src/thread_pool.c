@@ -234,7 +234,7 @@ static void advance_strand(agenda_thread_pool *pool, const agenda_job *job)
   }
   next->status = JOB_DONE;
   agenda_list_append(&pool->taken, &next->link);
-  agenda_loop_happened(pool->loop, &pool->watch);
+  agenda_loop_happened(&pool->watch);
 }
 
 /* The job is in no list any more: lets go of it. [-0, +0] */
@@ -348,6 +348,7 @@ static void finish_shutdown(lua_State *L, agenda_thread_pool *pool)
 static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
 {
   agenda_thread_pool *pool = AGENDA_LIST_OWNER(watch, agenda_thread_pool, watch);
+  (void)loop;
   pthread_mutex_lock(&pool->lock);
   while (!agenda_list_empty(&pool->done)) {
     agenda_list *node = pool->done.next;
@@ -355,7 +356,7 @@ static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
     agenda_list_append(&pool->taken, node);
   }
   pthread_mutex_unlock(&pool->lock);
-  agenda_loop_happened(loop, watch);
+  agenda_loop_happened(watch);
   while (!agenda_list_empty(&pool->taken))
     deliver(L, AGENDA_LIST_OWNER(pool->taken.next, agenda_job, link));
   finish_shutdown(L, pool);
