@@ -294,11 +294,7 @@ static void close_collected(lua_State *L, agenda_asyncgen *generator)
     return;
   }
   agenda_asyncgen_settle(L, generator);
-  const char *message = lua_pushfstring(L, "error while closing a collected async generator '%s'",
-                                        agenda_body_push_name(L, 1));
-  lua_insert(L, 2);
-  lua_insert(L, 2);
-  agenda_body_warn(L, message, "asyncgen");
+  agenda_body_warn_closing(L, WHAT, "asyncgen");
 }
 
 /* To the host, the finalizer, or GeneratorExit at once: see the top of the file. */

@@ -9,14 +9,14 @@
 
 typedef struct agenda_asyncgen {
   agenda_body body;
-  agenda_host *host; /* that has adopted it, while it is open, or NULL */
-  unsigned memory; /* in use when the guard was made, less guards: see asyncgen_guard.c */
-  bool protected;  /* it has a guard */
-  bool held;       /* kept alive until the collector's next cycle */
+  agenda_host *host;   /* that has adopted it, while it is open, or NULL */
+  unsigned memory;     /* in use when the guard was made, less guards: see asyncgen_guard.c */
+  bool protected;      /* it has a guard */
+  bool held;           /* kept alive until the collector's next cycle */
   uint8_t suspensions; /* the first few are counted */
-  bool begun;      /* the hooks were called */
-  bool guarded;    /* its guard has finalized it already */
-  bool dead;    /* its finalizer has run: nothing of it is left to collect */
+  bool begun;          /* the hooks were called */
+  bool guarded;        /* its guard has finalized it already */
+  bool dead;           /* its finalizer has run: nothing of it is left to collect */
 } agenda_asyncgen;
 
 /* The awaitable of one call of anext, asend, athrow or aclose. */

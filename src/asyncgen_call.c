@@ -32,14 +32,8 @@ agenda_asyncgen_call *agenda_asyncgen_new_call(lua_State *L, int index, agenda_a
 {
   agenda_asyncgen *generator = lua_touserdata(L, index);
   index = lua_absindex(L, index);
-  if (n > 1) {
-    lua_createtable(L, n, 0);
-    lua_insert(L, -n - 1);
-    for (int i = n; i > 0; i--)
-      lua_rawseti(L, -i - 1, i);
-  }
-  else if (n == 0)
-    lua_pushnil(L);
+  if (n != 1)
+    agenda_values_pack(L, n);
   agenda_asyncgen_call *call =
     agenda_object_new(L, generator->body.object.state,
                       verb <= AGENDA_ASEND ? &agenda_asend_kind : &agenda_athrow_kind,
@@ -156,22 +150,29 @@ static int await_call(lua_State *L)
                            receive_of(call));
 }
 
-int agenda_asyncgen_call_throw(lua_State *L)
+/* Spends a new call for the error on the top, which is raised at once unless the generator is
+** suspended at a yield. [-0, +0, may raise] */
+static void ready_throw(lua_State *L, agenda_asyncgen_call *call)
 {
-  agenda_asyncgen_call *call = check_call(L);
   agenda_frame *frame = &call->generator->body.frame;
-  if (call->status != AGENDA_CALL_NEW)
-    return raise_spent(L, call);
   call->status = AGENDA_CALL_SPENT;
   if (frame->status == AGENDA_FRAME_RUNNING || frame->status == AGENDA_FRAME_WAITING)
-    return agenda_asyncgen_raise_running(L);
+    agenda_asyncgen_raise_running(L);
   if (frame->status == AGENDA_FRAME_CREATED)
     agenda_frame_drop(L, frame);
   if (frame->status == AGENDA_FRAME_FINISHED)
-    return lua_error(L);
+    lua_error(L);
+}
+
+int agenda_asyncgen_call_throw(lua_State *L)
+{
+  agenda_asyncgen_call *call = check_call(L);
+  if (call->status != AGENDA_CALL_NEW)
+    return raise_spent(L, call);
+  ready_throw(L, call);
   lua_getiuservalue(L, 1, CALL_GENERATOR);
   lua_insert(L, 2);
-  return agenda_frame_call(L, frame, 1, true, receive_of(call));
+  return agenda_frame_call(L, &call->generator->body.frame, 1, true, receive_of(call));
 }
 
 /* ----- by hand ------------------------------------------------------------------------- */
@@ -237,15 +238,8 @@ static int l_call_throw(lua_State *L)
   agenda_error_instance(L, 2);
   if (call->status == AGENDA_CALL_SPENT)
     return raise_spent(L, call);
-  if (call->status == AGENDA_CALL_NEW) {
-    call->status = AGENDA_CALL_SPENT;
-    if (frame->status == AGENDA_FRAME_RUNNING || frame->status == AGENDA_FRAME_WAITING)
-      return agenda_asyncgen_raise_running(L);
-    if (frame->status == AGENDA_FRAME_CREATED)
-      agenda_frame_drop(L, frame);
-    if (frame->status == AGENDA_FRAME_FINISHED)
-      return lua_error(L);
-  }
+  if (call->status == AGENDA_CALL_NEW)
+    ready_throw(L, call);
   else if (frame->status != AGENDA_FRAME_WAITING || frame->caller != NULL)
     return agenda_asyncgen_raise_running(L);
   agenda_outcome what = agenda_body_hand(L, frame, 1, true, &n);
@@ -294,7 +288,7 @@ static int l_call_tostring(lua_State *L)
   return agenda_push_description(L, &call->object, lua_tostring(L, -1));
 }
 
-/* A call that was dropped between two steps: the generator it was driving goes with it. */
+/* No __gc: of a call that is dropped between two steps the generator has the rest to do. */
 static const luaL_Reg metamethods[] = {
   {"__tostring", l_call_tostring},
   {NULL, NULL}

@@ -236,9 +236,17 @@ void agenda_body_warn(lua_State *L, const char *message, const char *field)
   agenda_error_push_trace(L, -1);
   lua_setfield(L, -3, "traceback");
   lua_pop(L, 1);
-  if (field != NULL) {
-    lua_pushvalue(L, 1);
-    lua_setfield(L, -2, field);
-  }
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, field);
   agenda_warn(L, message);
+}
+
+void agenda_body_warn_closing(lua_State *L, const char *what, const char *field)
+{
+  const char *name = agenda_body_push_name(L, 1);
+  const char *message = lua_pushfstring(L, "error while closing a collected %s '%s'", what, name);
+  lua_replace(L, -2);
+  lua_insert(L, -2);
+  agenda_body_warn(L, message, field);
+  lua_pop(L, 1);
 }

@@ -72,7 +72,11 @@ bool agenda_body_any_value(lua_State *L, int n);
 /* For a __gc: sets the metatable anew, so that the object at 1 can be finalized again. */
 void agenda_body_rearm(lua_State *L);
 
-/* Warns of the error on the top as one of the object at 1. [-1, +0] */
+/* For a __gc: warns of the error on the top, which the cleanup of the object at 1, a `what`, has
+** raised. [-1, +0] */
+void agenda_body_warn_closing(lua_State *L, const char *what, const char *field);
+
+/* Warns of the error on the top as one of the object at 1, the context's `field`. [-1, +0] */
 void agenda_body_warn(lua_State *L, const char *message, const char *field);
 
 #endif

@@ -220,11 +220,7 @@ static int l_coroutine_gc(lua_State *L)
     agenda_body_rearm(L);
     return 0;
   }
-  const char *message = lua_pushfstring(L, "error while closing a collected coroutine '%s'",
-                                        agenda_body_push_name(L, 1));
-  lua_insert(L, 2);
-  lua_insert(L, 2);
-  agenda_body_warn(L, message, "coroutine");
+  agenda_body_warn_closing(L, WHAT, "coroutine");
   return 0;
 }
 

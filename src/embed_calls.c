@@ -5,7 +5,6 @@
 */
 #include "embed.h"
 
-#include "awaitable.h"
 #include "errors.h"
 
 /* ----- completions --------------------------------------------------------------------- */
@@ -239,15 +238,7 @@ int agenda_embed_future_reject(lua_State *L)
 {
   const agenda_future *future = check_result(L);
   lua_settop(L, 2);
-  agenda_error_instance(L, 2);
-  if (agenda_error_is(L, 2, AGENDA_STOP_ITERATION))
-    return agenda_error_raise(L, AGENDA_TYPE_ERROR,
-                              "StopIteration interacts badly with generators and cannot be raised "
-                              "into a Future");
-  if (lua_isnil(L, 2)) {
-    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "nil error");
-    lua_replace(L, 2);
-  }
+  agenda_future_check_error(L, 2);
   lua_pushboolean(L, future->status == AGENDA_FUTURE_PENDING);
   lua_insert(L, 2);
   agenda_future_fail(L, 1);

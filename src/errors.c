@@ -98,32 +98,33 @@ static void instantiate(lua_State *L)
   lua_remove(L, -2);
 }
 
-void agenda_error_push(lua_State *L, agenda_error_class which, const char *format, ...)
+/* A new object; `format` may be NULL. [-0, +1, may raise] */
+static void push_error(lua_State *L, agenda_error_class which, const char *format,
+                       va_list arguments)
 {
   luaL_checkstack(L, 8, "error object");
   push_builtin(L, which);
   instantiate(L);
   if (format != NULL) {
-    va_list arguments;
-    va_start(arguments, format);
     lua_pushvfstring(L, format, arguments);
-    va_end(arguments);
     lua_setfield(L, -2, "message");
   }
 }
 
+void agenda_error_push(lua_State *L, agenda_error_class which, const char *format, ...)
+{
+  va_list arguments;
+  va_start(arguments, format);
+  push_error(L, which, format, arguments);
+  va_end(arguments);
+}
+
 int agenda_error_raise(lua_State *L, agenda_error_class which, const char *format, ...)
 {
-  luaL_checkstack(L, 8, "error object");
-  push_builtin(L, which);
-  instantiate(L);
-  if (format != NULL) {
-    va_list arguments;
-    va_start(arguments, format);
-    lua_pushvfstring(L, format, arguments);
-    va_end(arguments);
-    lua_setfield(L, -2, "message");
-  }
+  va_list arguments;
+  va_start(arguments, format);
+  push_error(L, which, format, arguments);
+  va_end(arguments);
   return lua_error(L);
 }
 
@@ -200,7 +201,8 @@ bool agenda_error_is(lua_State *L, int index, agenda_error_class which)
   return push_class(L, index) && descends(L, state->error_classes[which]);
 }
 
-bool agenda_error_is_control(lua_State *L, int index)
+/* Whether it is under BaseError and not under Error: cancellation and so on. */
+static bool is_control(lua_State *L, int index)
 {
   return agenda_error_is(L, index, AGENDA_BASE_ERROR) &&
          !agenda_error_is(L, index, AGENDA_ERROR_ERROR);
@@ -429,7 +431,7 @@ static int finish_pcall(lua_State *L, int status, lua_KContext context)
   (void)context;
   if (status == LUA_OK || status == LUA_YIELD)
     return lua_gettop(L);
-  if (agenda_error_is_control(L, -1)) {
+  if (is_control(L, -1)) {
     agenda_state_here(L)->propagating = true;
     return lua_error(L);
   }

@@ -47,9 +47,6 @@ int agenda_error_raise_os(lua_State *L, int number, const char *syscall, const c
 /* Whether the value at `index` is an error object of the class or a descendant. */
 bool agenda_error_is(lua_State *L, int index, agenda_error_class which);
 
-/* Whether the value at `index` is under BaseError and not under Error (cancellation and so on). */
-bool agenda_error_is_control(lua_State *L, int index);
-
 /* If the value at `index` is an error class, puts an instance of it there. `index` is absolute.
 ** [-0, +0, may raise] */
 void agenda_error_instance(lua_State *L, int index);

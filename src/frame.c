@@ -192,7 +192,6 @@ void agenda_frame_take(lua_State *L, agenda_frame *frame, lua_State *where, int 
 void agenda_frame_drop(lua_State *L, agenda_frame *frame)
 {
   lua_State *co = frame->co;
-  (void)L;
   if (frame->status != AGENDA_FRAME_FINISHED) {
     if (frame->status != AGENDA_FRAME_CREATED)
       frame->state->live.count[AGENDA_LIVE_FRAMES]--;

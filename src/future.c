@@ -7,9 +7,8 @@
 **
 ** While it is pending, one user value holds who waits: nothing, a single entry (the most common
 ** case, without a table), or a list. An entry is a task, a callback, or a table of a callback, its
-** context and (of a batch) what it is to be told. When it is done
-** the same user value holds the result or the error, and the entries go to the ready queue in
-** their order.
+** context and (of a batch) what it is to be told. When it is done the same user value holds the
+** result or the error, and the entries go to the ready queue in their order.
 */
 #include "future.h"
 
@@ -69,8 +68,7 @@ void agenda_future_set_extra(lua_State *L, int index, int key)
 
 /* ----- who waits ----------------------------------------------------------------------- */
 
-/* Adds the entry on the top to the pending future at `index`. [-1, +0, may raise] */
-static void add_entry(lua_State *L, int index)
+void agenda_future_add_waiter(lua_State *L, int index)
 {
   agenda_future *future = lua_touserdata(L, index);
   index = lua_absindex(L, index);
@@ -96,11 +94,6 @@ static void add_entry(lua_State *L, int index)
       lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
       lua_pop(L, 1);
   }
-}
-
-void agenda_future_add_waiter(lua_State *L, int index)
-{
-  add_entry(L, index);
 }
 
 /* Counts the future at `index` in the batch of the entry on the top, if it is one. True if others
@@ -210,17 +203,24 @@ bool agenda_future_finish(lua_State *L, int index, int n)
     return false;
   }
   index = lua_absindex(L, index);
-  if (n > 1) {
-    lua_createtable(L, n, 0);
-    lua_insert(L, -n - 1);
-    for (int i = n; i > 0; i--)
-      lua_rawseti(L, -i - 1, i);
-  }
-  else if (n == 0)
-    lua_pushnil(L);
+  if (n != 1)
+    agenda_values_pack(L, n);
   future->values = n;
   finish(L, index, AGENDA_FUTURE_RESULT);
   return true;
+}
+
+void agenda_future_check_error(lua_State *L, int index)
+{
+  agenda_error_instance(L, index);
+  if (agenda_error_is(L, index, AGENDA_STOP_ITERATION))
+    agenda_error_raise(L, AGENDA_TYPE_ERROR,
+                       "StopIteration interacts badly with generators and cannot be raised into a "
+                       "Future");
+  if (lua_isnil(L, index)) {
+    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "nil error");
+    lua_replace(L, index);
+  }
 }
 
 bool agenda_future_fail(lua_State *L, int index)
@@ -381,11 +381,11 @@ void agenda_future_add_callback(lua_State *L, int index)
   if (state->has_context || !lua_isfunction(L, -1)) {
     lua_createtable(L, 2, 0);
     lua_insert(L, -2);
-    lua_rawseti(L, -2, 1);
+    lua_rawseti(L, -2, AGENDA_ENTRY_CALLBACK);
     agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
-    lua_rawseti(L, -2, 2);
+    lua_rawseti(L, -2, AGENDA_ENTRY_CONTEXT);
   }
-  add_entry(L, index);
+  agenda_future_add_waiter(L, index);
 }
 
 /* ----- the collector ------------------------------------------------------------------- */

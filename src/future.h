@@ -65,6 +65,10 @@ bool agenda_future_finish(lua_State *L, int index, int n);
 bool agenda_future_fail(lua_State *L, int index);
 bool agenda_future_cancel_now(lua_State *L, int index);
 
+/* Makes what a future can fail with of the value at `index`, absolute: an instance of a class, an
+** error of nil. TypeError for StopIteration. [-0, +0, may raise] */
+void agenda_future_check_error(lua_State *L, int index);
+
 /* Makes the future at `index`, which is its owner's alone, pending again; false if it is pending
 ** and something waits on it. [-0, +0] */
 bool agenda_future_renew(lua_State *L, int index);

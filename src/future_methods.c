@@ -107,15 +107,7 @@ static int l_set_exception(lua_State *L)
                               "Task does not support set_exception operation");
   if (future->status != AGENDA_FUTURE_PENDING)
     return raise_not_pending(L);
-  agenda_error_instance(L, 2);
-  if (agenda_error_is(L, 2, AGENDA_STOP_ITERATION))
-    return agenda_error_raise(L, AGENDA_TYPE_ERROR,
-                              "StopIteration interacts badly with generators and cannot be raised "
-                              "into a Future");
-  if (lua_isnil(L, 2)) {
-    agenda_error_push(L, AGENDA_RUNTIME_ERROR, "nil error");
-    lua_replace(L, 2);
-  }
+  agenda_future_check_error(L, 2);
   agenda_future_fail(L, 1);
   return 0;
 }
@@ -140,7 +132,7 @@ static bool is_callback(lua_State *L)
     return true;
   if (!lua_istable(L, -1))
     return false;
-  lua_rawgeti(L, -1, 1);
+  lua_rawgeti(L, -1, AGENDA_ENTRY_CALLBACK);
   bool same = lua_rawequal(L, -1, 2);
   lua_pop(L, 1);
   return same;

@@ -213,12 +213,7 @@ static int l_generator_gc(lua_State *L)
     agenda_body_rearm(L); /* the C stack was used up: the next collection tries again */
     return 0;
   }
-  lua_pushfstring(L, "error while closing a collected generator '%s'",
-                  agenda_body_push_name(L, 1));
-  const char *message = lua_tostring(L, -1);
-  lua_insert(L, 2);
-  lua_settop(L, -2);
-  agenda_body_warn(L, message, "generator");
+  agenda_body_warn_closing(L, WHAT, "generator");
   return 0;
 }
 

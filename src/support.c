@@ -182,6 +182,18 @@ void *agenda_object_check(lua_State *L, int index, const agenda_kind *kind)
   return object;
 }
 
+void agenda_values_pack(lua_State *L, int n)
+{
+  if (n == 0)
+    lua_pushnil(L);
+  if (n < 2)
+    return;
+  lua_createtable(L, n, 0);
+  lua_insert(L, -n - 1);
+  for (int i = n; i > 0; i--)
+    lua_rawseti(L, -i - 1, i);
+}
+
 /* ----- descriptions -------------------------------------------------------------------- */
 
 int agenda_push_description(lua_State *L, const agenda_object *object, const char *name)

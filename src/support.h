@@ -60,7 +60,7 @@ typedef struct agenda_state {
   int nesting;                    /* nested lua_resume calls of ours */
   bool propagating;               /* the next error raised is one on its way out */
   bool debug;                     /* AGENDA_DEBUG=1, or a loop in debug mode */
-  struct agenda_event_loop *loop;       /* the running loop, or NULL */
+  struct agenda_event_loop *loop; /* the running loop, or NULL */
   struct agenda_schedule *schedule; /* the running loop's, or NULL */
   struct agenda_host *host;       /* what adopts async generators, or NULL; see hooks.h */
   /* Reports a context table; set by the running loop. [-1, +0] */
@@ -141,6 +141,9 @@ const agenda_kind *agenda_object_kind(lua_State *L, int index);
 
 /* Registers functions with the state as their upvalue into the table on the top. [-0, +0] */
 void agenda_functions_register(lua_State *L, const luaL_Reg *functions);
+
+/* Makes one value of the `n` on the top: nil of none, a list of several. [-n, +1, may raise] */
+void agenda_values_pack(lua_State *L, int n);
 
 /* Pushes "<kind name at 0x...>"; `name` may be NULL. Returns 1. [-0, +1] */
 int agenda_push_description(lua_State *L, const agenda_object *object, const char *name);
