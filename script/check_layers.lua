@@ -97,5 +97,13 @@ for _, path in ipairs(files) do
   end
 end
 
+local has_file = {}
+for name in pairs(in_tree) do has_file[name:match("^(.+)%.[ch]$")] = true end
+for name, room in pairs(rooms) do
+  if not has_file[name] then
+    report:problem("%s:%d: room '%s' has no file in src/", LAYERS, room.line, name)
+  end
+end
+
 if #files == 0 then report:problem("no sources in src/") end
 report:finish("%d files, %d includes in order", #files, includes)

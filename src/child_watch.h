@@ -8,7 +8,6 @@
 
 #include "support.h"
 
-struct agenda_loop;
 typedef struct agenda_child agenda_child;
 
 /* A child that is to be born: anchored in the loop at `index`, which will watch for its end by a

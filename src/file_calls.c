@@ -6,7 +6,6 @@
 ** and what can be done with them alone is done without a job.
 */
 #include <errno.h>
-#include <string.h>
 
 #include "errors.h"
 #include "file.h"

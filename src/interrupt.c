@@ -21,16 +21,16 @@ enum { HOOKED_THREADS = 2 };
 
 static struct {
   agenda_watch watch;
-  agenda_event_loop *loop;    /* NULL while nobody catches */
+  agenda_event_loop *loop; /* NULL while nobody catches */
   agenda_task *task;
-  lua_State *runner;    /* where the loop runs */
+  lua_State *runner;       /* where the loop runs */
   pthread_t thread;
   atomic_bool *woken;
   int wake_fd;
-  atomic_int count;     /* interrupts that are not dealt with, and 1 once the task is cancelled */
-  atomic_bool hooked;   /* the hook is set and has not fired */
-  atomic_bool ready;    /* all of this is filled in: a signal may come */
-  bool cancelled;       /* the task was cancelled */
+  atomic_int count;        /* interrupts not dealt with, and 1 once the task is cancelled */
+  atomic_bool hooked;      /* the hook is set and has not fired */
+  atomic_bool ready;       /* all of this is filled in: a signal may come */
+  bool cancelled;          /* the task was cancelled */
   struct {
     lua_State *L; /* NULL: free. NB: only to be compared; the coroutine may be gone */
     lua_Hook hook;

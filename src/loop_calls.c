@@ -3,7 +3,6 @@
 */
 #include <math.h>
 
-#include "errors.h"
 #include "loop.h"
 
 /*** Calls a function in the loop's next turn; first in, first out. The callback runs outside of

@@ -3,8 +3,6 @@
 */
 #include "agenda.h"
 
-#include <string.h>
-
 #include "asyncgen.h"
 #include "awaitable.h"
 #include "child_watch.h"
@@ -192,9 +190,8 @@ static void (*const rooms[])(lua_State *) = {
   agenda_open_socket, agenda_open_datagram,
   agenda_open_child_watch, agenda_open_process,
   agenda_open_thread_call, agenda_open_file,
-  agenda_open_descriptors, agenda_open_stream,
-  agenda_open_embed,
   agenda_open_descriptors, agenda_open_stream, agenda_open_stream_standard,
+  agenda_open_embed,
 };
 
 /*

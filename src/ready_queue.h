@@ -4,7 +4,6 @@
 #ifndef AGENDA_READY_QUEUE_H
 #define AGENDA_READY_QUEUE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "compat.h"

@@ -30,21 +30,17 @@ typedef struct lookup {
 static const char *failure_name(int failure)
 {
   switch (failure) {
-#define NAMED(e)                                                                                   \
-  case e:                                                                                          \
-    return #e;
-    NAMED(EAI_AGAIN)
-    NAMED(EAI_BADFLAGS)
-    NAMED(EAI_FAIL) NAMED(EAI_FAMILY) NAMED(EAI_MEMORY) NAMED(EAI_NONAME) NAMED(EAI_OVERFLOW)
-      NAMED(EAI_SERVICE) NAMED(EAI_SOCKTYPE) NAMED(EAI_SYSTEM)
+#define NAMED(e) case e: return #e;
+    NAMED(EAI_AGAIN) NAMED(EAI_BADFLAGS) NAMED(EAI_FAIL) NAMED(EAI_FAMILY) NAMED(EAI_MEMORY)
+    NAMED(EAI_NONAME) NAMED(EAI_OVERFLOW) NAMED(EAI_SERVICE) NAMED(EAI_SOCKTYPE) NAMED(EAI_SYSTEM)
 #ifdef EAI_NODATA
-        NAMED(EAI_NODATA)
+    NAMED(EAI_NODATA)
 #endif
 #ifdef EAI_ADDRFAMILY
-          NAMED(EAI_ADDRFAMILY)
+    NAMED(EAI_ADDRFAMILY)
 #endif
 #undef NAMED
-            default : return NULL;
+    default: return NULL;
   }
 }
 

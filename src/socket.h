@@ -13,14 +13,14 @@
 typedef enum { AGENDA_SOCKET_READ, AGENDA_SOCKET_WRITE } agenda_socket_direction;
 
 typedef struct agenda_socket {
-  agenda_event_loop *loop;   /* NULL once closed */
-  int fd;              /* -1 once closed */
-  int accepted;        /* a connection that was accepted and not handed out yet, or -1 */
+  agenda_event_loop *loop; /* NULL once closed */
+  int fd;                  /* -1 once closed */
+  int accepted;            /* a connection that was accepted and not handed out yet, or -1 */
   int family;
-  const char *called;  /* in messages: "server", or the kind of the object */
-  agenda_address peer; /* of `accepted`; or what it is connected to */
-  agenda_address last; /* what it was called in messages when it was closed; else empty */
-  agenda_watch life;   /* the loop closes it, if nobody else has */
+  const char *called;      /* in messages: "server", or the kind of the object */
+  agenda_address peer;     /* of `accepted`; or what it is connected to */
+  agenda_address last;     /* what it was called in messages when it was closed; else empty */
+  agenda_watch life;       /* the loop closes it, if nobody else has */
   struct agenda_socket_side {
     agenda_watch watch;
     ev_io io;

@@ -9,7 +9,6 @@
 #include "stream.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>

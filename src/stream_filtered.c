@@ -7,7 +7,6 @@
 */
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "errors.h"
 #include "stream_filter.h"

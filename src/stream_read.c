@@ -5,7 +5,6 @@
 ** gives is taken out of the buffer as the last thing, so one that is cancelled or fails has taken
 ** no byte. For separators each byte is looked at once.
 */
-#include <errno.h>
 #include <string.h>
 
 #include "errors.h"

@@ -21,7 +21,6 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "descriptors.h"
 #include "errors.h"
 #include "stream.h"
 

@@ -8,8 +8,6 @@
 */
 #include "task.h"
 
-#include "errors.h"
-
 #define DESTROYED "Task was destroyed but it is pending!"
 
 static const agenda_kind guard_kind = {.name = "task_guard", .metatable = "agenda.task_guard"};

@@ -36,8 +36,8 @@ typedef struct call {
 
 enum { QUESTION_PATH = 1, QUESTION_CPATH, QUESTION_CODE, QUESTION_HEAD = QUESTION_CODE };
 
-static const char
-  LEVELS_KEY; /* where the error was raised, in the registry of the thread's state */
+/* Key of where the error was raised, in the registry of the thread's state. */
+static const char LEVELS_KEY;
 
 /* ----- on the thread ------------------------------------------------------------------- */
 

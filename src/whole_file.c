@@ -1,7 +1,6 @@
 /*
 ** whole_file.c: files that are read or written as a whole, each in one job.
 */
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
