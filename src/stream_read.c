@@ -217,17 +217,31 @@ static int after_turn(lua_State *L, int status, lua_KContext context)
   return attempt_or_wait(L, stream, (read_verb)context);
 }
 
-static agenda_stream *check_readable(lua_State *L, const char *verb)
+static agenda_stream *check_open_for_reading(lua_State *L)
 {
   agenda_stream *stream = agenda_stream_check_open(L);
   if (AGENDA_UNLIKELY(!stream->readable))
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "%s: the stream is not open for reading",
                        agenda_stream_push_name(L, 1));
+  return stream;
+}
+
+static agenda_stream *check_readable(lua_State *L, const char *verb)
+{
+  agenda_stream *stream = check_open_for_reading(L);
   if (AGENDA_UNLIKELY(stream->read_under_way))
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
                        "%s: %s() called while another task is already waiting for incoming data",
                        agenda_stream_push_name(L, 1), verb);
   return stream;
+}
+
+/* What is asked for when no byte is, while another task waits, too. As in asyncio. */
+static int give_nothing(lua_State *L)
+{
+  check_open_for_reading(L);
+  lua_pushliteral(L, "");
+  return 1;
 }
 
 static int begin(lua_State *L, read_verb verb, size_t wanted)
@@ -269,10 +283,8 @@ static int l_read(lua_State *L)
     return begin(L, READ_ALL, 0);
   }
   size_t wanted = lua_isnoneornil(L, 2) ? SIZE_MAX : check_size(L, 2, "read");
-  if (AGENDA_UNLIKELY(wanted == 0)) {
-    check_readable(L, "read");
-    return give(L, NULL, 0);
-  }
+  if (AGENDA_UNLIKELY(wanted == 0))
+    return give_nothing(L);
   lua_settop(L, 1);
   return begin(L, READ_SOME, wanted);
 }
@@ -286,6 +298,8 @@ raises */
 static int l_readexactly(lua_State *L)
 {
   size_t wanted = check_size(L, 2, "readexactly");
+  if (AGENDA_UNLIKELY(wanted == 0))
+    return give_nothing(L);
   lua_settop(L, 1);
   return begin(L, READ_EXACTLY, wanted);
 }

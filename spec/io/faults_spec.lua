@@ -255,17 +255,19 @@ describe("SIGPIPE", function()
     local result = script.run([[
       io.stdout:setvbuf "no"
       local core = require "agenda.core"
-      local function gone(stream)
+      local function gone(stream, data)
         for _ = 1, 3 do
-          local ok, err = pcall(stream.write, stream, "x")
+          local ok, err = pcall(stream.write, stream, data or "x")
           print(ok, err.code)
         end
         stream:abort()
       end
       agenda.run(function()
-        local near, far = core.socketpair()
-        core.stream(far, {}):abort()
-        gone(core.stream(near, {name = "near"}))
+        for _, data in ipairs {"x", {"x", "y"}} do
+          local near, far = core.socketpair()
+          core.stream(far, {}):abort()
+          gone(core.stream(near, {name = "near"}), data)
+        end
         local reading, writing = core.pipe()
         core.stream(reading, {writable = false}):abort()
         gone(core.stream(writing, {name = "writer", readable = false}))
@@ -276,7 +278,7 @@ describe("SIGPIPE", function()
       kill "PIPE" -- another one has its effect
       print "not reached"
     ]])
-    assert.equal(("false\tEPIPE\n"):rep(9), result.stdout)
+    assert.equal(("false\tEPIPE\n"):rep(12), result.stdout)
     assert.equal(128 + 13, result.code, result.stderr)
   end)
 end)

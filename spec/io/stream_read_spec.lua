@@ -43,8 +43,20 @@ describe("reading a stream", function()
       end)
     end)
 
-    it("gives an empty string for 0, without waiting", function()
-      with(function(_, b) assert.equal("", b:read(0)) end)
+    it("gives an empty string for 0, without waiting, while another task waits and at the end", function()
+      with(function(a, b)
+        assert.equal("", b:read(0))
+        local task = spawn(b.read, b)
+        loopkit.turns(1)
+        assert.equal("", b:read(0))
+        assert.equal("", b:readexactly(0))
+        a:write_eof()
+        assert.is_nil(await(task))
+        assert.equal("", b:read(0))
+        b:close()
+        expect.raises_like(errors.RuntimeError, "is closed$", b.read, b, 0)
+        expect.raises_like(errors.RuntimeError, "is closed$", b.readexactly, b, 0)
+      end)
     end)
 
     it("refuses a negative size", function()
@@ -68,6 +80,7 @@ describe("reading a stream", function()
         end)
         assert.equal(data, b:read("a"))
         assert.equal("", b:read("a"))
+        assert.equal("", b:read("*a")) -- as Lua's files take it
         await(task)
       end, { limit = 10 })
     end)
@@ -393,7 +406,59 @@ describe("reading a stream", function()
     end)
   end)
 
+  describe("that takes its turn after many that completed at once", function()
+    -- A task that has begun its 129th read, and has not gone on.
+    local function turning(b, read)
+      local task = spawn(function()
+        while read(b) do end
+      end)
+      loopkit.turns(1)
+      return task
+    end
+
+    local verbs = {
+      read = function(b) return b:read(1) end,
+      lines = function(b)
+        for _ in b:lines() do end
+      end,
+    }
+    for name, read in pairs(verbs) do
+      it("is a reader like others: " .. name, function()
+        with(function(a, b)
+          a:write(("\n"):rep(200))
+          local task = turning(b, read)
+          expect.raises_like(errors.RuntimeError, "already waiting", b.read, b)
+          assert.is_false(task:done())
+          task:cancel()
+          expect.raises(errors.CancelledError, nil, await, task)
+          assert.equal(72, #b:read())
+        end)
+      end)
+
+      it("is told when the stream is closed: " .. name, function()
+        with(function(a, b)
+          a:write(("\n"):rep(200))
+          local task = turning(b, read)
+          b:close()
+          expect.raises_like(errors.RuntimeError, "is closed$", await, task)
+        end)
+      end)
+    end
+  end)
+
   describe("that is cancelled", function()
+    it("looks at all that is there when it is called again", function()
+      with(function(a, b)
+        a:write("abcd")
+        local task = spawn(b.readline, b)
+        loopkit.turns(3)
+        task:cancel()
+        expect.raises(errors.CancelledError, nil, await, task)
+        assert.equal("ab", b:readuntil("b"))
+        assert.equal("cd", b:read())
+      end)
+    end)
+
     it("loses no byte, whenever it is", function()
       for _, verb in ipairs { "readexactly", "readuntil", "lines" } do
         sweep(function()
