@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "frame.h"
 
 const agenda_kind agenda_datagram_kind = {.name = "datagram",
                                           .metatable = "agenda.datagram",
@@ -168,7 +169,8 @@ static int l_send(lua_State *L)
   agenda_socket *self = check_open(L);
   luaL_checktype(L, 2, LUA_TSTRING);
   lua_settop(L, 3);
-  if (agenda_socket_takes_turn(self, AGENDA_SOCKET_WRITE))
+  if (agenda_socket_takes_turn(self, AGENDA_SOCKET_WRITE) &&
+      agenda_frame_cannot_wait(L, agenda_state_here(L), true) == NULL)
     return agenda_socket_await(L, AGENDA_SOCKET_WRITE, on_writable);
   return send_now(L, self);
 }

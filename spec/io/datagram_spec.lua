@@ -234,8 +234,45 @@ describe("agenda.datagram", function()
         local a <close>, addr = bound()
         local err = fails_with("EMSGSIZE", a.send, a, ("x"):rep(65536), addr)
         assert.equal(("sendto: 127.0.0.1:%d: Message too long"):format(addr[2]), err.message)
-        a:send(("x"):rep(60000), addr)
-        assert.equal(60000, #a:recv())
+        local largest = ("x"):rep(65507) -- what UDP over IPv4 has room for
+        a:send(largest, addr)
+        assert.equal(largest, (a:recv()))
+      end)
+    end)
+
+    it("sends from a callback, where nothing can wait, too", function()
+      agenda.run(function()
+        local a <close>, addr = bound()
+        local failed
+        agenda.get_running_loop():call_soon(function()
+          for _ = 1, 150 do
+            local ok, err = pcall(a.send, a, "x", addr)
+            failed = failed or not ok and err
+          end
+        end)
+        agenda.sleep(0)
+        assert.is_falsy(failed)
+        for _ = 1, 150 do assert.equal("x", (a:recv())) end
+      end)
+    end)
+
+    it("takes a turn after 128 in a row", function()
+      agenda.run(function()
+        local a <close>, addr = bound()
+        local turns = 0
+        local counter = agenda.spawn(function()
+          while true do
+            turns = turns + 1
+            agenda.sleep(0)
+          end
+        end)
+        agenda.sleep(0)
+        local before = turns
+        for _ = 1, 128 do a:send("x", addr) end
+        assert.equal(before, turns)
+        a:send("x", addr)
+        assert.is_true(turns > before)
+        counter:cancel()
       end)
     end)
 

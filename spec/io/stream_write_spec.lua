@@ -53,6 +53,24 @@ describe("writing a stream", function()
     end)
   end)
 
+  it("goes on as soon as no more than that is unsent", function()
+    with(function(reader, writer)
+      local task = spawn(writer.write, writer, ("x"):rep(300000))
+      local got = 0
+      loopkit.turns(2)
+      while not task:done() do
+        got = got + #reader:read(4096)
+        loopkit.turns(2)
+      end
+      local drained = spawn(writer.drain, writer)
+      loopkit.turns(3)
+      assert.is_false(drained:done())
+      writer:close()
+      assert.equal(300000 - got, #reader:read("a"))
+      expect.raises(errors.RuntimeError, nil, await, drained)
+    end, nil, "pipe")
+  end)
+
   it("keeps the order of the calls and each call whole", function()
     with(function(a, b)
       local tasks, expected = {}, {}
