@@ -11,6 +11,8 @@
 */
 #include "handle.h"
 
+#include <string.h>
+
 #include "errors.h"
 
 const agenda_kind agenda_handle_kind = {.name = "handle", .metatable = "agenda.handle"};
@@ -281,6 +283,17 @@ void agenda_handle_check_callback(lua_State *L, int index)
   if (luaL_getmetafield(L, index, "__call") == LUA_TNIL)
     luaL_typeerror(L, index, lua_typename(L, LUA_TFUNCTION));
   lua_pop(L, 1);
+}
+
+void agenda_handle_refuse_coroutine(lua_State *L, int index, const char *name)
+{
+  agenda_slot_push_slow(L, AGENDA_SLOT_FUNCTIONS);
+  lua_pushvalue(L, index);
+  lua_rawget(L, -2);
+  const char *made = lua_tostring(L, -1);
+  if (made != NULL && strcmp(made, "coroutine") == 0)
+    agenda_error_raise(L, AGENDA_TYPE_ERROR, "coroutines cannot be used with %s()", name);
+  lua_pop(L, 2);
 }
 
 void agenda_handle_push_text(lua_State *L, int index)

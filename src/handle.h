@@ -63,6 +63,9 @@ void agenda_handle_push_text(lua_State *L, int index);
 /* Raises an argument error unless the value at `index` can be called. */
 void agenda_handle_check_callback(lua_State *L, int index);
 
+/* Raises TypeError if the function at `index` makes coroutine objects, which nobody would await. */
+void agenda_handle_refuse_coroutine(lua_State *L, int index, const char *name);
+
 void agenda_open_handle(lua_State *L);
 
 #endif

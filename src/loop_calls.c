@@ -5,17 +5,24 @@
 
 #include "loop.h"
 
+static void check_callback(lua_State *L, const agenda_event_loop *loop, int index, const char *name)
+{
+  agenda_handle_check_callback(L, index);
+  if (AGENDA_UNLIKELY(loop->schedule->debug))
+    agenda_handle_refuse_coroutine(L, index, name);
+}
+
 /*** Calls a function in the loop's next turn; first in, first out. The callback runs outside of
 any task and cannot wait; an error in it goes to the exception handler. As in asyncio.
 @function loop:call_soon
 @tparam function f the callback
 @param ... its arguments
 @treturn handle with cancel() and cancelled()
-@raise RuntimeError when the loop is closed */
+@raise RuntimeError when the loop is closed; in debug mode TypeError for a coroutine function */
 static int l_call_soon(lua_State *L)
 {
   agenda_event_loop *loop = agenda_loop_check(L, 1, true);
-  agenda_handle_check_callback(L, 2);
+  check_callback(L, loop, 2, "call_soon");
   agenda_handle_call_soon(L, loop->schedule, lua_gettop(L) - 2);
   return 1;
 }
@@ -34,12 +41,12 @@ As in asyncio.
 @tparam function f the callback
 @param ... its arguments
 @treturn timer_handle with cancel(), cancelled() and when()
-@raise RuntimeError when the loop is closed */
+@raise RuntimeError when the loop is closed; in debug mode TypeError for a coroutine function */
 static int l_call_later(lua_State *L)
 {
   agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   double delay = check_time(L, 2);
-  agenda_handle_check_callback(L, 3);
+  check_callback(L, loop, 3, "call_later");
   double when = loop->schedule->now(loop->schedule) + delay;
   agenda_handle_call_at(L, loop->schedule, when, lua_gettop(L) - 3);
   return 1;
@@ -51,12 +58,12 @@ static int l_call_later(lua_State *L)
 @tparam function f the callback
 @param ... its arguments
 @treturn timer_handle with cancel(), cancelled() and when()
-@raise RuntimeError when the loop is closed */
+@raise RuntimeError when the loop is closed; in debug mode TypeError for a coroutine function */
 static int l_call_at(lua_State *L)
 {
   agenda_event_loop *loop = agenda_loop_check(L, 1, true);
   double when = check_time(L, 2);
-  agenda_handle_check_callback(L, 3);
+  check_callback(L, loop, 3, "call_at");
   agenda_handle_call_at(L, loop->schedule, when, lua_gettop(L) - 3);
   return 1;
 }

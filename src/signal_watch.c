@@ -151,6 +151,7 @@ static int add(lua_State *L, bool silent)
                               "AGENDA_SIGNALS");
   int number = agenda_signal_check(L, 2);
   agenda_handle_check_callback(L, 3);
+  agenda_handle_refuse_coroutine(L, 3, "add_signal_handler");
   int n = lua_gettop(L) - 3;
   luaL_checkstack(L, 8, "watcher");
   signal_watch *self = agenda_object_new(L, loop->object.state, &signal_watch_kind, sizeof *self,
@@ -187,8 +188,9 @@ same signal on this loop; several loops may each have one. As in asyncio.
 @tparam string|integer sig such as "SIGTERM", or the number
 @tparam function f the callback, which runs in a turn of the loop, outside of any task
 @param ... its arguments
-@raise ValueError for an unknown signal, and for SIGKILL and SIGSTOP; RuntimeError when the loop is
-closed, and when a host has attached it without giving it signals */
+@raise ValueError for an unknown signal, and for SIGKILL and SIGSTOP; TypeError for a coroutine
+function; RuntimeError when the loop is closed, and when a host has attached it without giving it
+signals */
 static int l_add_signal_handler(lua_State *L)
 {
   return add(L, false);

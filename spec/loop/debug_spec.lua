@@ -64,6 +64,25 @@ describe("debug mode", function()
     ]], { env = "AGENDA_DEBUG=" }))
   end)
 
+  it("refuses coroutine functions as callbacks", function()
+    loopkit.with_loop(function(loop)
+      loop:set_debug(true)
+      local f, generator = agenda.async(print), agenda.generator(function() end)
+      for name, call in pairs {
+        call_soon = function(g) return loop:call_soon(g) end,
+        call_later = function(g) return loop:call_later(0, g) end,
+        call_at = function(g) return loop:call_at(0, g) end,
+      } do
+        local err = loopkit.fails(agenda.errors.TypeError, call, f)
+        assert.equal("coroutines cannot be used with " .. name .. "()", err.message)
+        call(generator):cancel()
+        loop:set_debug(false)
+        call(f):cancel()
+        loop:set_debug(true)
+      end
+    end)
+  end)
+
   describe("slow callbacks", function()
     it("are those of a tenth of a second by default", function()
       loopkit.with_loop(function(loop) assert.equal(0.1, loop.slow_callback_duration) end)

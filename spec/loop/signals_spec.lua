@@ -217,6 +217,12 @@ describe("signals", function()
       loopkit.bad_argument(2, "add_signal_handler", function() loop:add_signal_handler("SIGUSR1", 1) end)
     end)
 
+    it("refuses a coroutine function, which nobody would await", function()
+      local err = fails(errors.TypeError, loop.add_signal_handler, loop, "SIGUSR1", agenda.async(print))
+      assert.equal("coroutines cannot be used with add_signal_handler()", err.message)
+      assert.is_false(loop:remove_signal_handler("SIGUSR1"))
+    end)
+
     it("is refused by a closed loop", function()
       loop:close()
       local err = fails(errors.RuntimeError, loop.add_signal_handler, loop, "SIGUSR1", print)
