@@ -249,6 +249,17 @@ bool agenda_future_cancel_now(lua_State *L, int index)
   return true;
 }
 
+bool agenda_future_cancel_by(lua_State *L, int index)
+{
+  agenda_future *future = lua_touserdata(L, index);
+  if (future->status != AGENDA_FUTURE_PENDING) {
+    lua_pop(L, 1);
+    return false;
+  }
+  finish(L, lua_absindex(L, index), AGENDA_FUTURE_CANCELLED);
+  return true;
+}
+
 bool agenda_future_renew(lua_State *L, int index)
 {
   agenda_future *future = lua_touserdata(L, index);
@@ -288,18 +299,16 @@ bool agenda_future_cancel(lua_State *L, int index)
     return call_canceller(L, index);
   if (future->object.kind != &agenda_task_kind)
     return agenda_future_cancel_now(L, index);
-  if (future->status != AGENDA_FUTURE_PENDING) {
-    lua_pop(L, 1);
-    return false;
-  }
-  index = lua_absindex(L, index);
-  agenda_future_set_extra(L, index, AGENDA_EXTRA_CANCEL_MESSAGE);
   return agenda_task_cancel(L, index);
 }
 
-/* Pushes a CancelledError with the message of the future at `index`. */
+/* Pushes the error that cancelled the future at `index`, else one with its message. */
 static void push_cancelled(lua_State *L, int index)
 {
+  lua_getiuservalue(L, index, AGENDA_FUTURE_VALUE);
+  if (agenda_error_is(L, -1, AGENDA_CANCELLED_ERROR))
+    return;
+  lua_pop(L, 1);
   agenda_error_push(L, AGENDA_CANCELLED_ERROR, NULL);
   agenda_future_push_extra(L, index, AGENDA_EXTRA_CANCEL_MESSAGE);
   lua_setfield(L, -2, "message");

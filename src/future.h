@@ -59,11 +59,12 @@ agenda_future *agenda_future_create(lua_State *L, agenda_state *state, agenda_sc
 
 /* Finishes a pending future, which is at `index`, with the `n` values on the top, or the error on
 ** the top (a CancelledError does not cancel), or by cancelling it (with the message on the top,
-** nil for none), and schedules who waits. False if it was done already.
-** [-n, +0] / [-1, +0] / [-1, +0, may raise] */
+** nil for none, or by the CancelledError on the top), and schedules who waits. False if it was done
+** already. [-n, +0] / [-1, +0] / [-1, +0, may raise] / [-1, +0] */
 bool agenda_future_finish(lua_State *L, int index, int n);
 bool agenda_future_fail(lua_State *L, int index);
 bool agenda_future_cancel_now(lua_State *L, int index);
+bool agenda_future_cancel_by(lua_State *L, int index);
 
 /* Makes what a future can fail with of the value at `index`, absolute: an instance of a class, an
 ** error of nil. TypeError for StopIteration. [-0, +0, may raise] */

@@ -163,21 +163,29 @@ static void push_awaited(lua_State *L, const agenda_task *task)
     lua_pushnil(L);
 }
 
-/* The task at `index` raises the error at its next step; one that waits is woken for it. */
+/* The task at `index` raises the error at its next step; one that waits is woken for it. One that
+** sleeps keeps its deadline up to that step, for the case that the request is withdrawn. */
 static void cancel_at_next_step(lua_State *L, agenda_task *task, int index)
 {
   task->must_cancel = true;
-  if (task->deadline.index != 0) {
-    agenda_ready_queue_grow(L, &task->future.schedule->ready);
-    agenda_deadline_heap_remove(&task->future.schedule->deadlines, &task->deadline);
+  if (task->deadline.index != 0)
     schedule_step(L, task);
-  }
   else if (!task->scheduled && (task->awaited != NULL || task->packed != AGENDA_UNPACKED)) {
     /* NB: one that is still packed could not begin, for want of memory. */
     lua_pushvalue(L, index);
     agenda_task_awaken(L, task);
     lua_pop(L, 1);
   }
+}
+
+/* The message on the top is the one of the error to come, unless the task is already on its way to
+** raise one out of its sleep. [-1, +0, may raise] */
+static void set_cancel_message(lua_State *L, const agenda_task *task, int index)
+{
+  if (task->must_cancel && task->deadline.index != 0)
+    lua_pop(L, 1);
+  else
+    agenda_future_set_extra(L, index, AGENDA_EXTRA_CANCEL_MESSAGE);
 }
 
 /*
@@ -188,9 +196,13 @@ static void cancel_at_next_step(lua_State *L, agenda_task *task, int index)
 bool agenda_task_cancel(lua_State *L, int index)
 {
   agenda_task *task = lua_touserdata(L, index);
-  if (is_done(task))
+  if (is_done(task)) {
+    lua_pop(L, 1);
     return false;
+  }
   luaL_checkstack(L, 8, "cancel");
+  index = lua_absindex(L, index);
+  set_cancel_message(L, task, index);
   lua_pushvalue(L, index);
   int self = lua_gettop(L);
   uint32_t pass = ++task->future.object.state->cancel_pass;
@@ -213,7 +225,7 @@ bool agenda_task_cancel(lua_State *L, int index)
     agenda_task *next = (agenda_task *)(void *)awaited;
     if (next->cancel_pass == pass)
       break;
-    agenda_future_set_extra(L, self + 1, AGENDA_EXTRA_CANCEL_MESSAGE);
+    set_cancel_message(L, next, self + 1);
     lua_replace(L, self);
     task = next;
   }
@@ -272,8 +284,7 @@ static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
     return;
   }
   if (agenda_error_is(L, -1, AGENDA_CANCELLED_ERROR)) {
-    lua_getfield(L, -1, "message");
-    agenda_future_cancel_now(L, self);
+    agenda_future_cancel_by(L, self);
     lua_settop(L, self - 1);
     return;
   }
@@ -381,8 +392,16 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   task->scheduled = false;
   if (AGENDA_UNLIKELY(is_done(task)))
     return;
+  if (AGENDA_UNLIKELY(task->deadline.index != 0)) {
+    if (!task->must_cancel)
+      return; /* what woke it was withdrawn: it sleeps on */
+    agenda_deadline_heap_remove(&schedule->deadlines, &task->deadline);
+  }
   if (task->parked)
     agenda_task_leave(task->park);
+  else if (AGENDA_UNLIKELY(task->must_cancel && task->awaited != NULL &&
+                           task->awaited->status == AGENDA_FUTURE_CANCELLED))
+    task->must_cancel = false; /* an earlier request is delivered by what it waited on */
   task->awaited = NULL;
   bool never_runs = task->must_cancel && task->base->status == AGENDA_FRAME_CREATED;
   if (AGENDA_UNLIKELY(never_runs && !task->of_call)) {

@@ -74,7 +74,8 @@ void agenda_task_unpark(lua_State *L, agenda_park *park);
 /* No task waits there any more. */
 void agenda_task_leave(agenda_park *park);
 
-/* Requests the cancellation of the pending task at `index`. [-0, +0, may raise] */
+/* Requests the cancellation of the task at `index`, with the message on the top (nil for none).
+** False if it is done. [-1, +0, may raise] */
 bool agenda_task_cancel(lua_State *L, int index);
 
 /* The task's deadline has come: it goes to the ready queue. */

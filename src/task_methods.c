@@ -74,10 +74,12 @@ static int l_sleep(lua_State *L)
     return sleep_by_hand(L, state, seconds);
   agenda_task *task = state->runner->task;
   agenda_schedule *schedule = task->future.schedule;
+  if (AGENDA_UNLIKELY(task->must_cancel))
+    agenda_ready_queue_grow(L, &schedule->ready);
   agenda_deadline_heap_insert(L, &schedule->deadlines, &task->deadline,
                               schedule->now(schedule) + seconds);
   if (AGENDA_UNLIKELY(task->must_cancel))
-    agenda_deadline_heap_remove(&schedule->deadlines, &task->deadline); /* it takes a turn */
+    agenda_task_wake(L, task); /* it takes a turn, if nobody withdraws the request */
   return agenda_frame_wait(L, state, 0, 0, after_sleep);
 }
 

@@ -247,6 +247,28 @@ describe("task:cancel", function()
     end)
   end)
 
+  describe("twice before it is delivered", function()
+    local function waits_for_future() agenda.await(agenda.future()) end
+    local function sleeps() agenda.sleep(60) end
+    local function waits_for_task() agenda.await(agenda.spawn(agenda.sleep, 60)) end
+    for name, f in pairs {["a future"] = waits_for_future, sleep = sleeps, ["a task"] = waits_for_task} do
+      in_run("raises with the first message in a task that waits for " .. name, function()
+        local task = started(f)
+        agenda.sleep(0)
+        task:cancel("first")
+        task:cancel("second")
+        assert.equal("first", fails(errors.CancelledError, agenda.await, task).message)
+      end)
+    end
+
+    in_run("raises with the second message in one that has not begun", function()
+      local task = agenda.spawn(sleeps)
+      task:cancel("first")
+      task:cancel("second")
+      assert.equal("second", fails(errors.CancelledError, agenda.await, task).message)
+    end)
+  end)
+
   in_run("again during the cleanup raises again", function()
     local raised = 0
     local task = started(function()
@@ -407,5 +429,25 @@ describe("a task that raises CancelledError by itself", function()
     local task = started(function() error(errors.CancelledError("mine")) end)
     assert.equal("mine", fails(errors.CancelledError, agenda.await, task).message)
     assert.is_true(task:cancelled())
+  end)
+
+  in_run("raises that very error in those who ask", function()
+    local mine = errors.class("Mine", errors.CancelledError)("mine", { detail = 1 })
+    local task = started(function() error(mine) end)
+    for _, ask in ipairs { agenda.await, task.result, task.exception } do
+      local ok, err = pcall(ask, task)
+      assert.is_false(ok)
+      assert.equal(mine, err)
+    end
+  end)
+
+  in_run("passes through tasks that await it", function()
+    local mine = errors.CancelledError("mine")
+    local inner = agenda.spawn(function() error(mine) end)
+    local outer = agenda.spawn(function() agenda.await(inner) end)
+    local ok, err = pcall(agenda.await, outer)
+    assert.is_false(ok)
+    assert.is_true(rawequal(mine, err))
+    assert.is_true(outer:cancelled())
   end)
 end)
