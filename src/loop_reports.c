@@ -115,11 +115,28 @@ static void add_traceback(lua_State *L, int context)
   lua_settop(L, context);
 }
 
+/* As in asyncio, what a task set in its context is there for the handler too. Pushes the context
+** that is in force, and has that of the table's task take its place, if there is one. [-0, +1] */
+static void enter_context(lua_State *L, agenda_state *state, int context)
+{
+  agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
+  lua_getfield(L, context, "task");
+  if (agenda_object_test(L, -1, &agenda_task_kind) != NULL) {
+    agenda_future_push_extra(L, -1, AGENDA_EXTRA_CONTEXT);
+    state->has_context = !lua_isnil(L, -1);
+    agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
+  }
+  lua_pop(L, 1);
+}
+
 bool agenda_loop_handle_error(lua_State *L, int index)
 {
   luaL_checkstack(L, LUA_MINSTACK, "exception handler");
+  agenda_state *state = agenda_state_get(L);
+  bool had_context = state->has_context;
   int context = lua_gettop(L);
   add_traceback(L, context);
+  enter_context(L, state, context);
   if (lua_getiuservalue(L, index, AGENDA_LOOP_HANDLER) == LUA_TNIL) {
     lua_pop(L, 1);
     lua_pushcfunction(L, l_print);
@@ -130,8 +147,11 @@ bool agenda_loop_handle_error(lua_State *L, int index)
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
     interrupt = agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT);
     if (!interrupt)
-      print_failure(L, index, context, context + 1);
+      print_failure(L, index, context, context + 2);
   }
+  lua_pushvalue(L, context + 1);
+  agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
+  state->has_context = had_context;
   if (interrupt)
     lua_replace(L, context);
   lua_settop(L, context - !interrupt);
@@ -190,7 +210,7 @@ static void push_waits(lua_State *L, const agenda_schedule *schedule, const agen
     lua_pushfstring(L, "awaits %s", lua_tostring(L, -1));
     lua_replace(L, -2);
   }
-  else if (task->deadline.index != 0)
+  else if (task->deadline.index != 0 && !task->must_cancel)
     lua_pushfstring(L, "sleeps for another %f seconds",
                     (lua_Number)(agenda_deadline_heap_when(&schedule->deadlines, &task->deadline) -
                                  schedule->now((agenda_schedule *)(void *)schedule)));

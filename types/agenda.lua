@@ -439,8 +439,9 @@ local contextvar = {}
 
 ---@class agenda.contextvar_token
 
+---@param default? any
 ---@return any
-function contextvar:get() end
+function contextvar:get(default) end
 
 ---@param value any
 ---@return agenda.contextvar_token
@@ -709,11 +710,12 @@ function agenda.wait_for(aw, timeout) end
 
 ---Gives futures as they are done.
 ---@param list (agenda.awaitable|function)[]
+---@param options? {timeout: number?}
 ---@return agenda.asyncgen
 ---@return nil
 ---@return nil
 ---@return agenda.asyncgen
-function agenda.as_completed(list) end
+function agenda.as_completed(list, options) end
 
 ---A Future of an awaitable's results; cancelling it does not cancel the awaitable.
 ---@param aw agenda.awaitable|function

@@ -47,12 +47,16 @@ end
 
 --- The value in the current task.
 -- @function contextvar:get
+-- @param[opt] default what to give where nothing was set, in place of the variable's own default
 -- @return what was set, else the default, else nil
-function Variable:get()
+function Variable:get(...)
   check_self(self, "get")
   local context = core.context()
   local value = context and context[self]
   if value == nil then
+    if select("#", ...) > 0 then
+      return (...)
+    end
     return self.default
   end
   if value == NIL then
