@@ -90,7 +90,8 @@ end
 -- @param ... the awaitables or functions; or a list of them and a table of options:
 -- `return_exceptions` puts errors into the list in place of raising the first, `packed` makes each
 -- result a list of all its values with `n`
--- @treturn future of a list with `n`, the first value of each in their order
+-- @treturn future of a list with `n`, the first value of each in their order; done at once if all
+-- of them are
 -- @raise TypeError for what cannot be awaited; RuntimeError "no running event loop"
 function gather.gather(...)
   local list, n, options = table.pack(...), select("#", ...), {}
@@ -153,8 +154,16 @@ function gather.gather(...)
     end
     return taken
   end)
+  local finished = {}
   for _, child in ipairs(distinct) do
-    child:add_done_callback(on_done)
+    if child:done() then
+      finished[#finished + 1] = child
+    else
+      child:add_done_callback(on_done)
+    end
+  end
+  for _, child in ipairs(finished) do
+    on_done(child)
   end
   if n == 0 then
     outer:set_result({n = 0})

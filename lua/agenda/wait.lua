@@ -50,6 +50,33 @@ local function check_timeout(seconds, n, name)
   end
 end
 
+-- The timeout of a table of options.
+local function check_options(options, known, name)
+  if options == nil then
+    return nil
+  elseif type(options) ~= "table" then
+    error(("bad argument #2 to '%s' (table expected, got %s)"):format(name, type(options)), 3)
+  end
+  for key in pairs(options) do
+    if not known[key] then
+      error(("bad argument #2 to '%s' (unknown option '%s')"):format(name, tostring(key)), 3)
+    end
+  end
+  local seconds = options.timeout
+  if seconds ~= nil and type(seconds) ~= "number" then
+    error(("bad argument #2 to '%s' (number expected as 'timeout', got %s)")
+      :format(name, type(seconds)), 3)
+  end
+  check_timeout(seconds, 2, name)
+  return seconds
+end
+
+-- A to-be-closed value that calls f(...) after so many seconds (nil: never) unless it is closed.
+local function timer(loop, seconds, f, ...)
+  local handle = seconds and loop:call_later(seconds, f, ...)
+  return handle and setmetatable({}, {__close = function() handle:cancel() end})
+end
+
 -- A to-be-closed value that takes a callback off the futures.
 local function callback_on(futures, f)
   for _, future in ipairs(futures) do
@@ -71,21 +98,7 @@ end
 -- ----- wait ----------------------------------------------------------------------------------
 
 local function check_wait(list, options)
-  if options ~= nil and type(options) ~= "table" then
-    error(("bad argument #2 to 'wait' (table expected, got %s)"):format(type(options)), 3)
-  end
   options = options or {}
-  for key in pairs(options) do
-    if not OPTIONS[key] then
-      error(("bad argument #2 to 'wait' (unknown option '%s')"):format(tostring(key)), 3)
-    end
-  end
-  local seconds = options.timeout
-  if seconds ~= nil and type(seconds) ~= "number" then
-    error(("bad argument #2 to 'wait' (number expected as 'timeout', got %s)")
-      :format(type(seconds)), 3)
-  end
-  check_timeout(seconds, 2, "wait")
   check_list(list, "wait")
   if (list.n or #list) == 0 then
     error(errors.ValueError("wait needs at least one future"), 0)
@@ -99,7 +112,7 @@ local function check_wait(list, options)
   if not RETURN_WHEN[return_when] then
     error(errors.ValueError("invalid return_when value: " .. tostring(return_when)), 0)
   end
-  return seconds, return_when
+  return return_when
 end
 
 local function has_failed(future)
@@ -110,12 +123,7 @@ end
 local function wait_in_place(futures, seconds, return_when)
   local loop = core.get_running_loop()
   local waiter, left = loop:create_future(), #futures
-  local handle <close> = setmetatable({}, {__close = function(self)
-    if self[1] then self[1]:cancel() end
-  end})
-  if seconds then
-    handle[1] = loop:call_later(seconds, release, waiter)
-  end
+  local _ <close> = timer(loop, seconds, release, waiter)
   local _ <close> = callback_on(futures, function(future)
     left = left - 1
     if left == 0 or return_when == "FIRST_COMPLETED"
@@ -137,7 +145,8 @@ end
 -- @raise ValueError for an empty list or an unknown `return_when`; TypeError for coroutine objects
 -- and what cannot be awaited; RuntimeError "no running event loop"
 function wait.wait(list, options)
-  local seconds, return_when = check_wait(list, options)
+  local seconds = check_options(options, OPTIONS, "wait")
+  local return_when = check_wait(list, options)
   local futures = ensure_all(list)
   wait_in_place(futures, seconds, return_when)
   local done, pending = {}, {}
@@ -197,20 +206,31 @@ end
 
 -- ----- as_completed --------------------------------------------------------------------------
 
-local completed = core.asyncgen("as_completed", function(list)
+local completed = core.asyncgen("as_completed", function(list, seconds)
   local loop = core.get_running_loop()
-  local futures, done, waiter = ensure_all(list), {}, nil
-  local _ <close> = callback_on(futures, function(future)
-    done[#done + 1] = future
+  local futures, done, waiter, expired = ensure_all(list), {}, nil, false
+  local function wake()
     if waiter then
       release(waiter)
     end
+  end
+  local _ <close> = callback_on(futures, function(future)
+    done[#done + 1] = future
+    wake()
+  end)
+  local _ <close> = timer(loop, seconds, function()
+    expired = true
+    wake()
   end)
   for i = 1, #futures do
-    if done[i] == nil then
+    if done[i] == nil and not expired then
       waiter = loop:create_future()
       await(waiter)
       waiter = nil
+    end
+    if done[i] == nil then
+      error(errors.TimeoutError(("%d of %d were done after %.14g s"):format(i - 1, #futures,
+        seconds)), 0)
     end
     core.yield(done[i])
   end
@@ -220,11 +240,13 @@ end)
 -- task when the iteration begins. Leaving the loop early cancels nothing. As in asyncio.
 -- @function as_completed
 -- @tparam table list awaitables and functions
+-- @tparam[opt] table options `timeout` (seconds from the first iteration on; nil: without limit)
 -- @treturn async_generator of the very futures and tasks that were passed, each once
--- @raise TypeError for what cannot be awaited
-function wait.as_completed(list)
+-- @raise TypeError for what cannot be awaited; TimeoutError when it is iterated: that cancels none
+function wait.as_completed(list, options)
+  local seconds = check_options(options, {timeout = true}, "as_completed")
   check_list(list, "as_completed")
-  return completed(table.move(list, 1, list.n or #list, 1, {}))
+  return completed(table.move(list, 1, list.n or #list, 1, {}), seconds)
 end
 
 -- ----- shield --------------------------------------------------------------------------------

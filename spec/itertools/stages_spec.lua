@@ -245,6 +245,15 @@ describe("itertools.scan and reduce", function()
     assert.equal(10, itertools.reduce(add, upto(0), 10))
   end)
 
+  in_run("reduce keeps a nil result", function()
+    local seen = {}
+    local function note(result, item)
+      seen[#seen + 1] = tostring(result) .. item
+    end
+    assert.is_nil(itertools.reduce(note, upto(3)))
+    assert.same({ "12", "nil3" }, seen)
+  end)
+
   in_run("reduce keeps a false result", function()
     assert.is_false(itertools.reduce(function() return false end, upto(3), true))
   end)

@@ -124,6 +124,41 @@ describe("agenda.as_completed", function()
     assert.equal(2, n)
   end)
 
+  describe("with a timeout", function()
+    in_run("gives what is done in time", function()
+      local n = 0
+      for _ in agenda.as_completed({ after(0), after(1) }, { timeout = 60 }) do n = n + 1 end
+      assert.equal(2, n)
+    end)
+
+    in_run("raises TimeoutError when it is over, and cancels nothing", function()
+      local soon, late = agenda.spawn(after(0)), agenda.future()
+      local g <close> = agenda.as_completed({ soon, late }, { timeout = 0.002 })
+      assert.equal(soon, g())
+      fails(errors.TimeoutError, g)
+      assert.is_false(late:done())
+    end)
+
+    in_run("gives what was done before it was over, however late it is asked for", function()
+      local soon, late = agenda.spawn(after(0)), agenda.spawn(after(1))
+      local g <close> = agenda.as_completed({ soon, late }, { timeout = 0.002 })
+      assert.equal(soon, g())
+      agenda.sleep(0.004)
+      assert.equal(late, g())
+      assert.is_nil(g())
+    end)
+
+    in_run("of 0 raises unless all are done", function()
+      fails(errors.TimeoutError, agenda.as_completed({ agenda.future() }, { timeout = 0 }))
+    end)
+
+    it("refuses wrong options", function()
+      for _, options in ipairs { 5, { timeout = "x" }, { time = 1 } } do
+        loopkit.bad_argument(2, "as_completed", function() agenda.as_completed({}, options) end)
+      end
+    end)
+  end)
+
   in_run("refuses what cannot be awaited, at the call", function()
     local err = fails(errors.TypeError, agenda.as_completed, { agenda.future(), 5 })
     assert.equal("argument 2 is not awaitable; pass a function", err.message)

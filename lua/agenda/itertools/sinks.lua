@@ -31,9 +31,9 @@ function sinks.collect(x)
   return list
 end
 
-local function reduce_item(f, result, first, ...)
+local function reduce_item(f, has_result, result, first, ...)
   if first == nil then return nil, result end
-  if result == nil then return first, first end
+  if not has_result then return first, first end
   return first, (f(result, first, ...))
 end
 
@@ -49,9 +49,10 @@ function sinks.reduce(f, x, init)
   source.check_iterable(x, 2, "reduce")
   local iterator, state, control, closing = aiter(x)
   local _ <close> = closing
-  local result = init
+  local result, has_result = init, init ~= nil
   repeat
-    control, result = reduce_item(f, result, iterator(state, control))
+    control, result = reduce_item(f, has_result, result, iterator(state, control))
+    has_result = true
   until control == nil
   return result
 end

@@ -29,15 +29,17 @@ function sinks.collect(x)
   return owning(x, collect_loop)
 end
 
-local function reduce_item(f, result, first, ...)
+local function reduce_item(f, has_result, result, first, ...)
   if first == nil then return nil, result end
-  if result == nil then return first, first end
+  if not has_result then return first, first end
   return first, (f(result, first, ...))
 end
 
 local function reduce_loop(iterator, state, control, f, result)
+  local has_result = result ~= nil
   repeat
-    control, result = reduce_item(f, result, iterator(state, control))
+    control, result = reduce_item(f, has_result, result, iterator(state, control))
+    has_result = true
   until control == nil
   return result
 end
