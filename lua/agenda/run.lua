@@ -116,6 +116,9 @@ local steps = {
   function(loop)
     if loop.shutdown_default_executor then core.await(loop:shutdown_default_executor()) end
   end,
+  function(loop)
+    if core._finish_standard then core._finish_standard(loop) end
+  end,
   collect,
 }
 

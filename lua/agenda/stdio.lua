@@ -7,6 +7,8 @@
 
 local core = require "agenda.core"
 
+local errors = core.errors
+
 local NUMBERS = {stdin = 0, stdout = 1, stderr = 2}
 
 local function open(self, loop)
@@ -60,6 +62,30 @@ end
 local stdio = {}
 for name, number in pairs(NUMBERS) do
   stdio[name] = setmetatable({name = name, number = number}, Standard)
+end
+
+-- Waits until all that was written is sent, also where the stream is being closed.
+local function finish(stream)
+  for _, wait in ipairs {stream.drain, stream.wait_closed} do
+    local ok, err = pcall(wait, stream)
+    if ok then
+      return
+    elseif not errors.Error:is(err) then
+      error(err, 0)
+    end
+  end
+end
+
+--- What was written to the standard streams is not lost at the end of a run, as it is not with
+-- Lua's own files. Awaits; an error, a reader that has gone, is nobody's business any more.
+-- @tparam event_loop loop
+function core._finish_standard(loop)
+  for _, standard in ipairs {stdio.stdout, stdio.stderr} do
+    local stream = core._loop_extra(loop)[standard]
+    if stream then
+      finish(stream)
+    end
+  end
 end
 
 return stdio

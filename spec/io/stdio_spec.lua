@@ -152,6 +152,61 @@ describe("the standard streams", function()
     assert.truthy(output:find("[^-]echo[ ;\r\n]"))
   end)
 
+  describe("have all sent at the end of a run", function()
+    -- A child that writes more than a pipe has room for, and ends; f(process) is called then.
+    local function with_writer(rest, f)
+      agenda.run(function()
+        local words = command([[local outcome = table.pack(pcall(agenda.run, function()
+          agenda.stdout:write(("x"):rep(100000), "\n")
+          agenda.stdout:write(("y"):rep(20000), "\n")
+          agenda.stderr:write("written")
+          ]] .. rest .. " end)) io.stderr:write('ended') print(table.unpack(outcome))")
+        words.stdout, words.stderr = "pipe", "pipe"
+        local process <close> = agenda.subprocess(words)
+        assert.equal("written", process.stderr:readexactly(7))
+        f(process)
+      end)
+    end
+    local ALL = ("x"):rep(100000) .. "\n" .. ("y"):rep(20000) .. "\n"
+
+    for rest, printed in pairs {
+      [""] = "true\n", ["agenda.stdout:close()"] = "true\n", ["error 'oops'"] = "false\t.-: oops\n",
+    } do
+      it("whatever its end: " .. rest, function()
+        with_writer(rest, function(process)
+          agenda.sleep(0.02)
+          local got = process.stdout:read("a")
+          assert.equal(ALL, got:sub(1, #ALL))
+          assert.truthy(got:find("^" .. printed .. "$", #ALL + 1))
+          assert.equal(0, process:wait())
+        end)
+      end)
+    end
+
+    it("unless the reader goes", function()
+      with_writer("", function(process)
+        process.stdout:close()
+        process:wait()
+        assert.equal("ended", process.stderr:read("a"))
+      end)
+    end)
+
+    it("unless Ctrl-C cuts that short", function()
+      with_writer("", function(process)
+        local interrupts = agenda.spawn(function()
+          while true do
+            process:send_signal("SIGINT")
+            agenda.sleep(0.01)
+          end
+        end)
+        assert.equal("ended", process.stderr:readexactly(5))
+        interrupts:cancel()
+        local got = process.stdout:read("a")
+        assert.is_true(#got < #ALL)
+      end)
+    end)
+  end)
+
   it("raise EPIPE for a reader that has gone", function()
     agenda.run(function()
       local reading, writing = core.pipe()
