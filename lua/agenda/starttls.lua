@@ -79,12 +79,12 @@ end
 function core._stream_methods.starttls(stream, context, opts)
   context = starttls.context(context, "bad argument #1 to 'starttls' (", 2)
   opts = check_options(opts)
-  local filter = require("agenda.tls")._filter(context, opts.server_side,
-    opts.server_name or not opts.server_side and hosts[stream] or nil)
-  stream:drain()
   if stream:_filter() then
     error(errors.RuntimeError(("%s speaks TLS already"):format(tostring(stream))), 0)
   end
+  local filter = require("agenda.tls")._filter(context, opts.server_side,
+    opts.server_name or not opts.server_side and hosts[stream] or nil)
+  stream:drain()
   local ok, err = pcall(stream._start_filter, stream, filter)
   if not ok then
     if not errors.RuntimeError:is(err) then
