@@ -177,6 +177,12 @@ int agenda_asyncgen_call_throw(lua_State *L)
 
 /* ----- by hand ------------------------------------------------------------------------- */
 
+/* Whether a call that is between two steps can have its next: none of them is under way. */
+static bool can_step(const agenda_frame *frame)
+{
+  return frame->status == AGENDA_FRAME_WAITING && frame->caller == NULL && frame->leaf != NULL;
+}
+
 /* The end of a step by hand: waits come out as values, the end as StopIteration. */
 static int finish_step(lua_State *L, agenda_asyncgen_call *call, agenda_outcome what, int n)
 {
@@ -214,7 +220,7 @@ static int l_call_send(lua_State *L)
       return finish_step(L, call, what, n);
     }
     case AGENDA_CALL_STEPPING:
-      if (frame->status != AGENDA_FRAME_WAITING || frame->caller != NULL)
+      if (!can_step(frame))
         return agenda_asyncgen_raise_running(L);
       what = agenda_body_hand(L, frame, n, false, &n);
       return finish_step(L, call, what, n);
@@ -240,7 +246,7 @@ static int l_call_throw(lua_State *L)
     return raise_spent(L, call);
   if (call->status == AGENDA_CALL_NEW)
     ready_throw(L, call);
-  else if (frame->status != AGENDA_FRAME_WAITING || frame->caller != NULL)
+  else if (!can_step(frame))
     return agenda_asyncgen_raise_running(L);
   agenda_outcome what = agenda_body_hand(L, frame, 1, true, &n);
   return finish_step(L, call, what, n);
@@ -248,16 +254,20 @@ static int l_call_throw(lua_State *L)
 
 /*** Gives the call up. In flight, the body gets GeneratorExit and the generator is finished.
 @function asyncgen_call:close
-@raise RuntimeError "async generator ignored GeneratorExit" if the body suspends again */
+@raise RuntimeError "async generator ignored GeneratorExit" if the body suspends again, "asynchronous
+generator is already running" from within the body */
 static int l_call_close(lua_State *L)
 {
   agenda_asyncgen_call *call = check_call(L);
   agenda_frame *frame = &call->generator->body.frame;
   int n;
   lua_settop(L, 1);
-  bool stepping = call->status == AGENDA_CALL_STEPPING;
+  bool stepping =
+    call->status == AGENDA_CALL_STEPPING && frame->status != AGENDA_FRAME_FINISHED;
+  if (stepping && !can_step(frame))
+    return agenda_asyncgen_raise_running(L);
   call->status = AGENDA_CALL_SPENT;
-  if (!stepping || frame->status != AGENDA_FRAME_WAITING || frame->caller != NULL)
+  if (!stepping)
     return 0;
   agenda_error_push(L, AGENDA_GENERATOR_EXIT, NULL);
   agenda_outcome what = agenda_body_hand(L, frame, 1, true, &n);

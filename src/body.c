@@ -121,10 +121,11 @@ int agenda_body_field(lua_State *L, const char *prefix)
     return -1;
   key += length + 1;
   if (strcmp(key, "running") == 0)
-    lua_pushboolean(L, body->frame.status == AGENDA_FRAME_RUNNING);
+    lua_pushboolean(L, agenda_frame_is_executing(&body->frame));
   else if (strcmp(key, "suspended") == 0)
     lua_pushboolean(L, body->frame.status == AGENDA_FRAME_SUSPENDED ||
-                         body->frame.status == AGENDA_FRAME_WAITING);
+                         (body->frame.status == AGENDA_FRAME_WAITING &&
+                          !agenda_frame_is_executing(&body->frame)));
   else if (strcmp(key, "frame") == 0)
     agenda_frame_push_info(L, &body->frame, agenda_body_push_name(L, 1));
   else if (strcmp(key, "code") == 0) {
@@ -167,6 +168,7 @@ void agenda_body_push_awaited(lua_State *L, const agenda_frame *frame)
   lua_Debug info;
   lua_State *co = frame->co;
   if (frame->status != AGENDA_FRAME_WAITING || co == NULL || frame->tag == AGENDA_TAG_FOREIGN ||
+      agenda_frame_is_executing(frame) ||
       !lua_getstack(co, 0, &info) || lua_getlocal(co, &info, 1) == NULL) {
     lua_pushnil(L);
     return;

@@ -19,11 +19,11 @@ static agenda_coroutine *check_coroutine(lua_State *L, int index)
   return agenda_object_check(L, index, &agenda_coroutine_kind);
 }
 
-/* Whether it is suspended and it was driven to there by hand. */
+/* Whether it is suspended, and not in a step, and it was driven to there by hand. */
 static bool is_in_hand(const agenda_coroutine *coroutine)
 {
   const agenda_frame *frame = &coroutine->body.frame;
-  return frame->status == AGENDA_FRAME_WAITING && frame->caller == NULL &&
+  return frame->status == AGENDA_FRAME_WAITING && frame->leaf != NULL && frame->caller == NULL &&
          frame->foreign == NULL && !coroutine->owned;
 }
 
@@ -32,7 +32,7 @@ void agenda_coroutine_check_unused(lua_State *L, const agenda_coroutine *corouti
   const agenda_frame *frame = &coroutine->body.frame;
   if (frame->status == AGENDA_FRAME_FINISHED)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot reuse already awaited coroutine");
-  if (frame->status == AGENDA_FRAME_RUNNING && frame->caller == NULL && !coroutine->owned)
+  if (frame->caller == NULL && !coroutine->owned && agenda_frame_is_executing(frame))
     agenda_error_raise(L, AGENDA_VALUE_ERROR, "coroutine already executing");
   if (frame->status != AGENDA_FRAME_CREATED || coroutine->owned)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "coroutine is being awaited already");
@@ -70,7 +70,7 @@ static int finish_step(lua_State *L, agenda_outcome what, int n)
 static void check_can_drive(lua_State *L, const agenda_coroutine *coroutine)
 {
   const agenda_frame *frame = &coroutine->body.frame;
-  if (frame->status == AGENDA_FRAME_RUNNING)
+  if (agenda_frame_is_executing(frame))
     agenda_error_raise(L, AGENDA_VALUE_ERROR, "coroutine already executing");
   if (frame->status == AGENDA_FRAME_FINISHED)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot reuse already awaited coroutine");

@@ -318,6 +318,15 @@ int agenda_frame_wait(lua_State *L, agenda_state *state, int n, lua_KContext ctx
   return lua_yieldk(L, n, ctx, k);
 }
 
+bool agenda_frame_is_executing(const agenda_frame *frame)
+{
+  if (frame->leaf != NULL)
+    return false;
+  while (frame->status == AGENDA_FRAME_WAITING && frame->callee != NULL)
+    frame = frame->callee;
+  return frame->status == AGENDA_FRAME_RUNNING;
+}
+
 /* ----- runners ------------------------------------------------------------------------- */
 
 /* Undoes the link between a callee and the frame that waits on it. */
@@ -493,7 +502,7 @@ agenda_outcome agenda_frame_close_now(lua_State *L, agenda_frame *frame, int *n)
   lua_State *where;
   agenda_runner runner = {.kind = AGENDA_RUNNER_HAND, .can_wait = false};
   luaL_checkstack(L, 8, "closing a coroutine");
-  frame->caller = NULL;
+  detach(frame);
   frame->foreign = NULL;
   agenda_error_push(L, AGENDA_GENERATOR_EXIT, NULL);
   agenda_outcome what = agenda_frame_drive(L, &runner, frame, 1, true, &where, n);

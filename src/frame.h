@@ -119,6 +119,9 @@ void agenda_frame_take(lua_State *L, agenda_frame *frame, lua_State *where, int 
 /* Whether L is the coroutine of the frame that runs now. */
 #define agenda_frame_here(state, L) ((state)->current != NULL && (state)->current->co == (L))
 
+/* Whether the frame runs, or what it waits on does: a runner resumes a leaf directly. */
+bool agenda_frame_is_executing(const agenda_frame *frame);
+
 /*
 ** Why the running code of L cannot wait, as a message, or NULL if it can. `what` names the
 ** call ("sleep"); a foreign runner may carry `suspend` but no wait on a future.

@@ -124,6 +124,20 @@ describe("async generator: introspection", function()
     assert.is_nil(g.ag_await)
   end)
 
+  it("while what it awaits runs, it is running, not suspended, and awaits nothing", function()
+    local g, seen
+    local inner = agenda.async(function()
+      suspend()
+      seen = table.pack(g.ag_running, g.ag_suspended, g.ag_await)
+    end)
+    g = asyncgen(function() await(inner()) yield(1) end)()
+    local aw = g:anext()
+    aw:send()
+    assert.is_true(g.ag_suspended)
+    expect.now(aw)
+    assert.same({ n = 3, true, false, nil }, seen)
+  end)
+
   it("ag_frame tells where it stands", function()
     local line
     local g = asyncgen("framed", function()

@@ -334,6 +334,18 @@ describe("coroutine: introspection", function()
     assert.is_nil(co.cr_await)
   end)
 
+  it("while what it awaits runs, it runs too", function()
+    local co
+    local seen = {}
+    local function look() seen[#seen + 1] = table.pack(co.cr_running, co.cr_suspended, co.cr_await) end
+    local inner = async(function() look() suspend() look() end)
+    co = async(function() agenda.await(inner()) end)()
+    co:send()
+    assert.is_true(co.cr_suspended)
+    pcall(co.send, co)
+    assert.same({ { n = 3, true, false, nil }, { n = 3, true, false, nil } }, seen)
+  end)
+
   it("cr_frame tells where it stands", function()
     local line
     local co = async("framed", function()

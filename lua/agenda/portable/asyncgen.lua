@@ -232,7 +232,8 @@ end
 
 -- Whether the generator still waits in a step of this call.
 local function check_stepping(self)
-  if self._generator._status ~= "waiting" or not self._generator._hand then
+  local generator = self._generator
+  if generator._status ~= "waiting" or not generator._hand or not generator._leaf then
     return refuse_running()
   end
 end
@@ -282,10 +283,13 @@ end
 --- Gives the call up. In flight, the body gets GeneratorExit and the generator is finished.
 function methods_of_call:close()
   check_call(self, "close")
-  local stepping = self._state == "stepping"
   local generator = self._generator
+  local stepping = self._state == "stepping" and generator._status ~= "finished"
+  if stepping then
+    check_stepping(self)
+  end
   self._state = "spent"
-  if stepping and generator._status == "waiting" and generator._hand then
+  if stepping then
     return receive_close(frame.hand_throw(generator, GeneratorExit()))
   end
 end
@@ -424,7 +428,7 @@ AsyncGenerator.__index = object.index(methods, "ag", {
     return in_flight(self)
   end,
   ag_await = function(self)
-    return self._status == "waiting" and self._awaited or nil
+    return self._status == "waiting" and not frame.executing(self) and self._awaited or nil
   end,
   qualname = function(self)
     return rawget(self, "_qualname") or self._name

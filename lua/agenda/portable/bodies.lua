@@ -59,6 +59,24 @@ function bodies.in_flight(body)
   return status == "running" or status == "normal"
 end
 
+local function is_on_stack(body)
+  local status = body._thread and raw_status(body._thread)
+  return status == "running" or status == "normal"
+end
+
+--- Whether a body runs, or what it waits for does: a base resumes a leaf directly.
+function bodies.executing(body)
+  while not is_on_stack(body) do
+    local awaited = body._status == "waiting" and body._awaited
+    local inner = type(awaited) == "table" and (rawget(awaited, "_generator") or awaited)
+    if not inner or not rawget(inner, "_kind") then
+      return false
+    end
+    body = inner
+  end
+  return true
+end
+
 --- Whether the code that would finish this chain is gone: it stood in the coroutine that asks.
 function bodies.abandoned(body)
   return body._status == "waiting" and not body._hand and not body._caller

@@ -4,10 +4,9 @@
 local awaitable = require "agenda.portable.awaitable"
 local frame = require "agenda.portable.frame"
 local faults = require "agenda.portable.errors"
-local host = require "agenda.portable.host"
 local object = require "agenda.portable.object"
 
-local SUSPEND, END = frame.SUSPEND, frame.END
+local SUSPEND, END, executing = frame.SUSPEND, frame.END, frame.executing
 local errors = faults.errors
 local RuntimeError, TypeError, ValueError = errors.RuntimeError, errors.TypeError, errors.ValueError
 
@@ -24,17 +23,12 @@ local function receive(outcome, ...)
   return object.raise(WHAT, (...))
 end
 
-local function is_running(self)
-  if self._status ~= "open" then return false end
-  local status = host.status(self._thread)
-  return status == "running" or status == "normal"
-end
-
 -- `by_hand`: it may be on its way already.
 local function check_usable(self, by_hand)
   if self._status == "finished" then
     error(RuntimeError("cannot reuse already awaited coroutine"), 0)
-  elseif is_running(self) and not self._caller then
+  elseif self._status ~= "created" and not self._leaf and (by_hand or not self._caller)
+      and executing(self) then
     error(ValueError("coroutine already executing"), 0)
   elseif self._status ~= "created" and not (by_hand and self._hand) then
     error(RuntimeError("coroutine is being awaited already"), 0)
@@ -137,7 +131,7 @@ Coroutine.__tostring = object.tostring
 Coroutine.__newindex = object.newindex {name = "_name"}
 Coroutine.__index = object.index(methods, "cr", {
   cr_await = function(self)
-    return self._status == "waiting" and self._awaited or nil
+    return self._status == "waiting" and not executing(self) and self._awaited or nil
   end,
 })
 

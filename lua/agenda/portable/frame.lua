@@ -358,10 +358,17 @@ function frame.throw(body, err)
   return call(body, true)
 end
 
+-- The leaf of a waiting base, which has none while it is driven.
+local function take_leaf(body)
+  local leaf = body._leaf
+  body._leaf = false
+  return leaf
+end
+
 --- Drives a body by hand: `SUSPEND, values...` where it waits.
 function frame.hand(body, n, ...)
   if body._status == "waiting" then
-    local leaf = body._leaf
+    local leaf = take_leaf(body)
     return ran(body, leaf, raw_resume(leaf._thread, ...))
   end
   body._hand = true
@@ -371,7 +378,7 @@ end
 function frame.hand_throw(body, err)
   body._hand = true
   if body._status == "waiting" then
-    local leaf = body._leaf
+    local leaf = take_leaf(body)
     throw_at(leaf, err)
     return ran(body, leaf, raw_resume(leaf._thread))
   end
@@ -381,7 +388,7 @@ end
 --- Goes on with a body that waits and whose base is gone: an error is raised in it, and the running
 -- coroutine is its base from now on.
 function frame.take_over(body, err)
-  local leaf = body._leaf
+  local leaf = take_leaf(body)
   body._hand, body._base, body._adopted = false, running() or false, true
   throw_at(leaf, err)
   return ran(body, leaf, raw_resume(leaf._thread))
@@ -575,7 +582,9 @@ if jit then
   end
 end
 
-for _, name in ipairs {"here", "why_not", "cannot_await", "in_flight", "abandoned"} do
+for _, name in ipairs {
+  "here", "why_not", "cannot_await", "in_flight", "executing", "abandoned",
+} do
   frame[name] = bodies[name]
 end
 frame.VALUE, frame.END, frame.FAIL, frame.SUSPEND = VALUE, END, FAIL, SUSPEND

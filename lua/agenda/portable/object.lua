@@ -5,7 +5,6 @@
 local frame = require "agenda.portable.frame"
 local faults = require "agenda.portable.errors"
 
-local running_status = require "agenda.portable.host".status
 local TypeError = faults.errors.TypeError
 
 local object = {}
@@ -111,18 +110,14 @@ end
 local fields = {}
 
 function fields.running(body)
-  if body._status ~= "open" and body._status ~= "waiting" then
-    return false
-  end
-  local status = running_status(body._thread)
-  return status == "running" or status == "normal"
+  return (body._status == "open" or body._status == "waiting") and frame.executing(body)
 end
 
 function fields.suspended(body)
   if body._status ~= "open" and body._status ~= "waiting" then
     return false
   end
-  return running_status(body._thread) == "suspended"
+  return not frame.executing(body)
 end
 
 fields.frame = frame_info
