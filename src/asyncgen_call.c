@@ -254,8 +254,8 @@ static int l_call_throw(lua_State *L)
 
 /*** Gives the call up. In flight, the body gets GeneratorExit and the generator is finished.
 @function asyncgen_call:close
-@raise RuntimeError "async generator ignored GeneratorExit" if the body suspends again, "asynchronous
-generator is already running" from within the body */
+@raise RuntimeError "async generator ignored GeneratorExit" if the body suspends again (where it
+waits, the call is still in flight), "asynchronous generator is already running" from within it */
 static int l_call_close(lua_State *L)
 {
   agenda_asyncgen_call *call = check_call(L);
@@ -271,6 +271,8 @@ static int l_call_close(lua_State *L)
     return 0;
   agenda_error_push(L, AGENDA_GENERATOR_EXIT, NULL);
   agenda_outcome what = agenda_body_hand(L, frame, 1, true, &n);
+  if (what == AGENDA_WAIT)
+    call->status = AGENDA_CALL_STEPPING;
   return agenda_asyncgen_receive_close(L, frame, what, n);
 }
 

@@ -150,6 +150,12 @@ int agenda_body_assign(lua_State *L, agenda_body *body, bool qualname)
     return agenda_error_raise(L, AGENDA_TYPE_ERROR, "%s must be set to a string, not %s", key,
                               luaL_typename(L, 3));
   lua_settop(L, 3);
+  if (qualname && slot == AGENDA_EXTRA_BODY_NAME) { /* the qualified name stays as it is */
+    if (agenda_body_push_extra(L, 1, AGENDA_EXTRA_QUALNAME) == LUA_TNIL)
+      agenda_body_push_name(L, 1);
+    agenda_body_set_extra(L, 1, AGENDA_EXTRA_QUALNAME);
+    lua_settop(L, 3);
+  }
   agenda_body_set_extra(L, 1, slot);
   return 0;
 }

@@ -164,6 +164,16 @@ describe("async generator: introspection", function()
     assert.is_truthy(tostring(g):find("one", 1, true))
   end)
 
+  it("qualname is the name until it is assigned, and does not follow an assigned name", function()
+    local g = counter(1)
+    assert.equal("counter", g.qualname)
+    g.name = "one"
+    assert.equal("counter", g.qualname)
+    g.name, g.qualname = "two", "mine"
+    g.name = "three"
+    assert.equal("mine", g.qualname)
+  end)
+
   it("qualname must be a string", function()
     local g = counter(1)
     assert.has_error(function() g.qualname = 123 end)

@@ -280,6 +280,14 @@ function methods_of_call:throw(...)
   return finish_step(self, frame.hand_throw(self._generator, err))
 end
 
+-- A body that waits once more is still in flight.
+local function finish_close(self, outcome, ...)
+  if outcome == SUSPEND then
+    self._state = "stepping"
+  end
+  return receive_close(outcome, ...)
+end
+
 --- Gives the call up. In flight, the body gets GeneratorExit and the generator is finished.
 function methods_of_call:close()
   check_call(self, "close")
@@ -290,7 +298,7 @@ function methods_of_call:close()
   end
   self._state = "spent"
   if stepping then
-    return receive_close(frame.hand_throw(generator, GeneratorExit()))
+    return finish_close(self, frame.hand_throw(generator, GeneratorExit()))
   end
 end
 

@@ -155,6 +155,9 @@ function object.newindex(assignable)
     elseif type(value) ~= "string" then
       error(TypeError(("%s must be set to a string, not %s"):format(key, type(value))), 0)
     end
+    if key == "name" and assignable.qualname then
+      rawset(self, "_qualname", self.qualname) -- which stays as it is
+    end
     rawset(self, assignable[key], value)
   end
 end
