@@ -337,7 +337,8 @@ end
 function taskgroup.with_taskgroup(f)
   local metatable = type(f) ~= "function" and getmetatable(f)
   if type(f) ~= "function" and not (type(metatable) == "table" and metatable.__call) then
-    error(("bad argument #1 to 'with_taskgroup' (function expected, got %s)"):format(type(f)), 2)
+    error(("bad argument #1 to 'with_taskgroup' (function expected, got %s)")
+      :format(f == nil and "no value" or type(f)), 2)
   end
   local self = taskgroup.taskgroup()
   self._finished = false

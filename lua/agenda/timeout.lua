@@ -34,7 +34,8 @@ local function check_function(f, name)
   end
   local metatable = getmetatable(f)
   if type(metatable) ~= "table" or metatable.__call == nil then
-    error(("bad argument #2 to '%s' (function expected, got %s)"):format(name, type(f)), 3)
+    error(("bad argument #2 to '%s' (function expected, got %s)")
+      :format(name, f == nil and "no value" or type(f)), 3)
   end
 end
 

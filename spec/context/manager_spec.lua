@@ -26,7 +26,9 @@ describe("agenda.asynccontextmanager", function()
   end)
 
   it("refuses a name without a function", function()
-    loopkit.bad_argument(2, "asynccontextmanager", function() agenda.asynccontextmanager("name") end)
+    local err = loopkit.bad_argument(2, "asynccontextmanager",
+      function() agenda.asynccontextmanager("name") end)
+    assert.truthy(err:find("(function expected, got no value)", 1, true))
   end)
 
   it("runs nothing when the factory is called", function()
@@ -53,6 +55,20 @@ describe("agenda.asynccontextmanager", function()
   it("makes managers with a metatable that has a name", function()
     local manager = agenda.asynccontextmanager(function() end)()
     assert.equal("agenda.asynccontextmanager", getmetatable(manager).__name)
+  end)
+
+  in_run("raises a string that the body raises unchanged", function()
+    local before = agenda.asynccontextmanager(function() error("before", 0) end)
+    local after = agenda.asynccontextmanager(function()
+      pcall(agenda.yield)
+      error("after", 0)
+    end)
+    local block = agenda.asynccontextmanager(function() agenda.yield() end)
+    local function fail() error("block", 0) end
+    assert.same({ false, "before" }, { pcall(agenda.with, before(), fail) })
+    assert.same({ false, "after" }, { pcall(agenda.with, after(), fail) })
+    assert.same({ false, "after" }, { pcall(agenda.with, after(), function() end) })
+    assert.same({ false, "block" }, { pcall(agenda.with, block(), fail) })
   end)
 
   in_run("gives the arguments of the factory to the body", function()

@@ -19,6 +19,8 @@ end
 describe("agenda.with", function()
   it("refuses a function that cannot be called", function()
     loopkit.bad_argument(2, "with", function() agenda.with(manager {}, 5) end)
+    local err = loopkit.bad_argument(2, "with", function() agenda.with(manager {}) end)
+    assert.truthy(err:find("(function expected, got no value)", 1, true))
   end)
 
   it("takes a table that can be called", function()

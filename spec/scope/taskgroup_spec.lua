@@ -149,6 +149,40 @@ describe("agenda.taskgroup", function()
     assert.equal("late", contexts[1].exception)
   end)
 
+  it("reports each such failure, though the handler interrupts the run", function()
+    local reported = 0
+    fails(errors.KeyboardInterrupt, agenda.run, function()
+      agenda.get_running_loop():set_exception_handler(function()
+        reported = reported + 1
+        error(errors.KeyboardInterrupt())
+      end)
+      agenda.await(agenda.spawn(function()
+        local tg = agenda.taskgroup()
+        for _ = 1, 2 do tg:spawn(after(3, "late", true)) end
+      end))
+      agenda.sleep(60)
+    end)
+    assert.equal(2, reported)
+  end)
+
+  in_run("keeps few of the tasks that are done, and none in the end", function()
+    local tasks, held = setmetatable({}, { __mode = "k" }), 0
+    local tg <close> = agenda.taskgroup()
+    local last = tg:spawn(agenda.sleep, 60)
+    for _ = 1, 500 do
+      tasks[tg:spawn(after(0))] = true
+      agenda.sleep(0)
+    end
+    loopkit.collect()
+    for _ in pairs(tasks) do held = held + 1 end
+    assert.is_true(held < 100)
+    last:cancel()
+    pcall(agenda.await, last)
+    agenda.sleep(0)
+    loopkit.collect()
+    assert.is_nil(next(tasks))
+  end)
+
   in_run("copes with many tasks", function()
     local ended = 0
     in_group(function(tg)
@@ -181,6 +215,21 @@ describe("agenda.taskgroup", function()
     tg:spawn(after(0))
     assert.equal("taskgroup", agenda.type(tg))
     assert.truthy(tostring(tg):find("^<taskgroup active tasks=1 at 0x%x+>$"))
+  end)
+
+  in_run("shows what it does", function()
+    local log = {}
+    local group
+    pcall(in_group, function(tg)
+      group = tg
+      tg:spawn(function()
+        log[1] = tostring(tg):match("^<taskgroup (%a+ tasks=%d) at ")
+        tg:cancel()
+        log[2] = tostring(tg):match("^<taskgroup (%a+ tasks=%d) at ")
+      end)
+    end)
+    log[3] = tostring(group):match("^<taskgroup (%a+ tasks=%d) at ")
+    assert.same({ "exiting tasks=1", "cancelling tasks=1", "finished tasks=0" }, log)
   end)
 
   describe("spawn", function()
@@ -290,6 +339,28 @@ describe("agenda.taskgroup", function()
       assert.equal(42, err.errors[2])
       assert.is_false(err.errors[3])
       assert.equal("object", err.errors[4].message)
+    end)
+
+    in_run("cancels the others once, however many fail", function()
+      local requests = {}
+      pcall(in_group, function(tg)
+        tg:spawn(function()
+          pcall(agenda.sleep, 60)
+          loopkit.turns(3)
+          requests[1] = agenda.current_task():cancelling()
+        end)
+        for _ = 1, 2 do
+          tg:spawn(function()
+            pcall(agenda.sleep, 60)
+            error("failed when it was cancelled", 0)
+          end)
+        end
+        tg:spawn(after(1, "failed", true))
+        pcall(agenda.sleep, 60)
+        requests[2] = agenda.current_task():cancelling()
+      end)
+      assert.same({ 1, 1 }, requests)
+      assert.equal(0, agenda.current_task():cancelling())
     end)
 
     in_run("cancels the others", function()
@@ -953,6 +1024,8 @@ describe("agenda.with_taskgroup", function()
 
   in_run("refuses what is no function", function()
     loopkit.bad_argument(1, "with_taskgroup", function() agenda.with_taskgroup(5) end)
+    local err = loopkit.bad_argument(1, "with_taskgroup", function() agenda.with_taskgroup() end)
+    assert.truthy(err:find("(function expected, got no value)", 1, true))
   end)
 
   it("outside a task is a RuntimeError", function()

@@ -49,6 +49,18 @@ describe("agenda.timeout", function()
     assert.truthy(err.message:find("timeout_spec.lua:" .. line, 1, true))
   end)
 
+  in_run("names the library's call that waited in the message", function()
+    local queue, line = agenda.queue(), nil
+    local err = fails(errors.TimeoutError, function()
+      local _ <close> = agenda.timeout(0.001)
+      line = loopkit.here() + 1
+      queue:get()
+    end)
+    local text = "was waiting in 'get' at "
+    assert.truthy(err.message:find(text, 1, true))
+    assert.truthy(err.message:find("timeout_spec.lua:" .. line .. "$"))
+  end)
+
   in_run("raises CancelledError inside the block", function()
     local inside
     pcall(function()
@@ -99,6 +111,23 @@ describe("agenda.timeout", function()
 
   in_run("of less than 0 expires at the first wait", function()
     fails(errors.TimeoutError, sleep_within, -1, 60)
+  end)
+
+  in_run("of 0 or less is at its deadline before a sleep(0) is over", function()
+    for _, seconds in ipairs { 0, -11 } do
+      fails(errors.TimeoutError, sleep_within, seconds, 0)
+    end
+  end)
+
+  in_run("ends once, though it is closed again", function()
+    local t = agenda.timeout(0.001)
+    pcall(agenda.sleep, 60)
+    fails(errors.TimeoutError, getmetatable(t).__close, t, errors.CancelledError())
+    agenda.current_task():cancel()
+    getmetatable(t).__close(t, errors.CancelledError())
+    assert.equal(1, agenda.current_task():cancelling())
+    agenda.current_task():uncancel()
+    assert.is_true(t:expired())
   end)
 
   in_run("closes a generator's loop with its cleanup", function()
@@ -305,6 +334,28 @@ describe("agenda.timeout", function()
       assert.is_false(ok)
       assert.equal(seen, err)
     end)
+  end)
+
+  in_run("shows its state", function()
+    local t = agenda.timeout(60)
+    assert.truthy(tostring(t):find("^<timeout active at 0x%x+>$"))
+    t:reschedule(0)
+    pcall(agenda.sleep, 60)
+    assert.truthy(tostring(t):find("^<timeout expiring at "))
+    getmetatable(t).__close(t)
+    assert.truthy(tostring(t):find("^<timeout expired at "))
+    do
+      local other <close> = agenda.timeout(60)
+      t = other
+    end
+    assert.truthy(tostring(t):find("^<timeout exited at "))
+  end)
+
+  in_run("has methods that are called on timeouts only", function()
+    for _, name in ipairs { "reschedule", "when", "expired" } do
+      local method = agenda.timeout()[name]
+      loopkit.bad_argument(1, name, function() method({}) end)
+    end
   end)
 
   describe("reschedule", function()
@@ -527,6 +578,12 @@ describe("agenda.with_timeout", function()
     assert.is_true(errors.CancelledError:is(err.cause))
   end)
 
+  in_run("takes a table that can be called", function()
+    local callable = setmetatable({}, { __call = function(_, x) return x end })
+    assert.equal(7, agenda.with_timeout(5, callable, 7))
+    loopkit.bad_argument(2, "with_timeout", function() agenda.with_timeout(5, setmetatable({}, {})) end)
+  end)
+
   in_run("runs f in the same task", function()
     local task = agenda.current_task()
     assert.equal(task, agenda.with_timeout(5, agenda.current_task))
@@ -554,7 +611,8 @@ describe("agenda.with_timeout", function()
   end)
 
   in_run("refuses what is no function", function()
-    loopkit.bad_argument(2, "with_timeout", function() agenda.with_timeout(1) end)
+    local err = loopkit.bad_argument(2, "with_timeout", function() agenda.with_timeout(1) end)
+    assert.truthy(err:find("(function expected, got no value)", 1, true))
   end)
 
   it("outside a task is a RuntimeError", function()

@@ -1,4 +1,5 @@
 local agenda = require "agenda"
+local core = require "agenda.core"
 local loopkit = require "spec.support.loopkit"
 local errors, fails = agenda.errors, loopkit.fails
 local in_run, after = loopkit.in_run, loopkit.after
@@ -136,6 +137,17 @@ describe("agenda.wait", function()
     in_run("refuses NaN", function()
       fails(errors.ValueError, agenda.wait, { agenda.future() }, { timeout = 0 / 0 })
     end)
+  end)
+
+  in_run("leaves neither timer nor callbacks behind", function()
+    local futures = { agenda.future(), agenda.future() }
+    futures[2]:set_result()
+    local before = core.live().handles
+    agenda.wait(futures, { timeout = 60, return_when = "FIRST_COMPLETED" })
+    agenda.wait(futures, { timeout = 0 })
+    assert.equal(before, core.live().handles)
+    futures[1]:set_result()
+    assert.equal(before, core.live().handles)
   end)
 
   describe("cancelled", function()
