@@ -284,6 +284,8 @@ static int l_get_stack(lua_State *L)
 static int l_print_stack(lua_State *L)
 {
   agenda_task *task = check_task(L);
+  int type = lua_type(L, 2);
+  luaL_argexpected(L, type <= LUA_TNIL || type == LUA_TUSERDATA || type == LUA_TTABLE, 2, "file");
   lua_settop(L, 2);
   luaL_tolstring(L, 1, NULL);
   lua_pushliteral(L, "\n");

@@ -72,7 +72,11 @@ inspect.isawaitable = core.isawaitable
 -- @tparam[opt=io.stderr] file file
 -- @raise RuntimeError "no running event loop"
 function inspect.print_tasks(file)
-  (file or io.stderr):write(core.tasks_text(), "\n")
+  if file ~= nil and type(file) ~= "table" and type(file) ~= "userdata" then
+    error(("bad argument #1 to 'print_tasks' (file expected, got %s)"):format(type(file)), 2)
+  end
+  file = file or io.stderr
+  file:write(core.tasks_text(), "\n")
 end
 
 return inspect

@@ -166,6 +166,12 @@ describe("agenda.print_tasks", function()
     assert.is_nil(written():find("ended one", 1, true))
   end)
 
+  in_run("refuses what is no file", function()
+    for _, file in ipairs { 5, "file", true } do
+      loopkit.bad_argument(1, "print_tasks", function() agenda.print_tasks(file) end)
+    end
+  end)
+
   it("prints to a standard stream when no file is given", function()
     local result = script.run([[
       agenda.run(function()
@@ -287,6 +293,13 @@ describe("task:print_stack", function()
     local text = written()
     assert.truthy(text:find(at(inner_line), 1, true))
     assert.truthy(text:find(at(outer_line), 1, true))
+  end)
+
+  in_run("refuses what is no file", function()
+    local task = agenda.current_task()
+    for _, file in ipairs { 5, "file", true } do
+      loopkit.bad_argument(1, "print_stack", function() task:print_stack(file) end)
+    end
   end)
 end)
 
