@@ -30,16 +30,13 @@ end
 
 -- The futures of the awaitables, equal ones once; and the list of distinct ones.
 local function ensure_all(list, n)
-  local children, distinct, seen = {}, {}, {}
   for i = 1, n do
     local aw = list[i]
-    local child = aw ~= nil and seen[aw]
-    if not child then
-      if type(aw) ~= "function" and not core.isawaitable(aw) then
-        error(errors.TypeError(("argument %d is not awaitable; pass a function"):format(i)), 0)
-      end
+    if type(aw) ~= "function" and not core.isawaitable(aw) then
+      error(errors.TypeError(("argument %d is not awaitable; pass a function"):format(i)), 0)
     end
   end
+  local children, distinct, seen = {}, {}, {}
   for i = 1, n do
     local aw = list[i]
     local child = seen[aw]
