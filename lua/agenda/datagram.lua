@@ -98,6 +98,22 @@ local function open(here, there)
   return socket
 end
 
+-- A name may have addresses that this machine cannot use: opens the first that it can, or raises
+-- the first error.
+local function open_first(candidates)
+  local failure
+  for _, pair in ipairs(candidates) do
+    local ok, socket = pcall(open, pair[1], pair[2])
+    if ok then
+      return socket
+    elseif not errors.OSError:is(socket) then
+      error(socket, 0)
+    end
+    failure = failure or socket
+  end
+  error(failure, 0)
+end
+
 --- A socket for datagrams, `local d <close> = agenda.datagram{...}`. Awaits where a host is a name.
 -- Without `remote_addr` each `send` says where to. As asyncio's create_datagram_endpoint.
 -- @function datagram
@@ -124,17 +140,24 @@ local function datagram(opts)
     end
     remote = endpoint.resolve(host, port, {type = "dgram"})
   end
+  local candidates = {} -- each an address of ours, or false, and one of theirs, or nil
   if here == nil then
-    return open(nil, remote[1])
-  end
-  local host, port = endpoint.check_pair(here, BAD_LOCAL, 2)
-  for _, found in ipairs(endpoint.resolve_local(host, port, {type = "dgram"})) do
-    local peer = remote and first_of_family(remote, found.family)
-    if peer or not remote then
-      return open(found, peer)
+    for i, peer in ipairs(remote) do
+      candidates[i] = {false, peer}
+    end
+  else
+    local host, port = endpoint.check_pair(here, BAD_LOCAL, 2)
+    for _, found in ipairs(endpoint.resolve_local(host, port, {type = "dgram"})) do
+      local peer = remote and first_of_family(remote, found.family)
+      if peer or not remote then
+        table.insert(candidates, {found, peer})
+      end
     end
   end
-  error(errors.ValueError("local_addr and remote_addr have no family in common"), 0)
+  if #candidates == 0 then
+    error(errors.ValueError("local_addr and remote_addr have no family in common"), 0)
+  end
+  return open_first(candidates)
 end
 
 return {datagram = datagram}

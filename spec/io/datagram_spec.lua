@@ -1,5 +1,6 @@
 local agenda = require "agenda"
 local loopkit = require "spec.support.loopkit"
+local netkit = require "spec.support.netkit"
 local sweep = require "spec.support.sweep"
 local errors, fails = agenda.errors, loopkit.fails
 
@@ -71,6 +72,23 @@ describe("agenda.datagram", function()
       assert.equal("two", (a:recv()))
       local err = fails(errors.OSError, a.send, a, "x", {"no.such.host.invalid", 9})
       assert.equal("getaddrinfo", err.syscall)
+    end)
+  end)
+
+  it("takes the first of a name's addresses that this machine can use", function()
+    agenda.run(function()
+      netkit.with_addresses({"198.51.100.1", "127.0.0.1"}, function()
+        local a <close> = agenda.datagram {local_addr = {"some.name", 0}}
+        assert.equal("127.0.0.1", (a:sockname()))
+      end)
+      netkit.with_addresses({{"fe80::1", 9}, {"127.0.0.1", 9}}, function() -- which needs an interface
+        local b <close> = agenda.datagram {remote_addr = {"some.name", 9}}
+        assert.equal("127.0.0.1", (b:peername()))
+      end)
+      netkit.with_addresses({"198.51.100.2", "198.51.100.1"}, function()
+        local err = fails_with("EADDRNOTAVAIL", agenda.datagram, {local_addr = {"some.name", 9}})
+        assert.truthy(err.message:find("198.51.100.2:9", 1, true))
+      end)
     end)
   end)
 
