@@ -1,5 +1,6 @@
 local agenda = require "agenda"
 local core = require "agenda.core"
+local expect = require "spec.support.expect"
 local loopkit = require "spec.support.loopkit"
 local netkit = require "spec.support.netkit"
 local sweep = require "spec.support.sweep"
@@ -62,6 +63,29 @@ describe("agenda.open_connection", function()
       local stream <close> = agenda.open_connection("127.0.0.1", port, {limit = 16})
       stream:write(("x"):rep(40), "\n")
       fails(errors.LimitOverrunError, stream.readline, stream)
+    end)
+  end)
+
+  it("sets TCP_NODELAY unless told not to, for what a server accepts, too", function()
+    agenda.run(function()
+      local seen = {}
+      local class
+      do
+        local socket <close> = core.socket("inet", "stream")
+        class = getmetatable(socket).__index
+      end
+      local set <const> = class.set
+      local _ <close> = expect.finally(function() class.set = set end)
+      class.set = function(socket, name, value)
+        if name == "nodelay" then seen[#seen + 1] = value end
+        return set(socket, name, value)
+      end
+      local server <close>, port = netkit.echo_server()
+      for _, opts in ipairs {{}, {nodelay = true}, {nodelay = false}} do
+        agenda.open_connection("127.0.0.1", port, opts):close()
+      end
+      assert.same({true, true, true, false}, seen)
+      server:close()
     end)
   end)
 

@@ -2,6 +2,7 @@
 local agenda = require "agenda"
 local certificates = require "spec.support.certificates"
 local expect = require "spec.support.expect"
+local testing = require "agenda.testing"
 local errors, tls = agenda.errors, agenda.tls
 local TLSError = errors.TLSError
 
@@ -253,6 +254,29 @@ describe("TLS connection", function()
       slow:abort()
       server:wait_closed()
       assert.equal(1, called)
+    end)
+
+    it("that has not ended when the server is closed has a second left", function()
+      testing.run(function()
+        local server, port = serve(function() error("not to be called") end)
+        local slow <close> = agenda.open_connection("127.0.0.1", port)
+        while server:connections() == 0 do agenda.sleep(0) end
+        local before = testing.clock()
+        server:close()
+        server:wait_closed()
+        assert.equal(1, testing.clock() - before)
+        assert.is_nil(slow:read())
+      end)
+    end)
+
+    it("has 60 seconds", function()
+      testing.run(function()
+        local _server <close>, port = serve(function() error("not to be called") end)
+        local slow <close> = agenda.open_connection("127.0.0.1", port)
+        local before = testing.clock()
+        assert.is_nil(slow:read())
+        assert.equal(60, testing.clock() - before)
+      end)
     end)
 
     in_run("of who does not speak TLS runs no handler and is no report", function()
