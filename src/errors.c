@@ -430,9 +430,9 @@ static int finish_pcall(lua_State *L, int status, lua_KContext context)
 {
   (void)context;
   if (status == LUA_OK || status == LUA_YIELD)
-    return lua_gettop(L);
+    return lua_gettop(L) - 1;
   if (is_control(L, -1)) {
-    agenda_state_here(L)->propagating = true;
+    agenda_state_here(L)->propagating = lua_topointer(L, -1);
     return lua_error(L);
   }
   lua_pushboolean(L, 0);
@@ -440,7 +440,8 @@ static int finish_pcall(lua_State *L, int status, lua_KContext context)
   return 2;
 }
 
-/*** Like `pcall`, but cancellation, GeneratorExit and KeyboardInterrupt pass through.
+/*** Like `pcall`, but cancellation, GeneratorExit and KeyboardInterrupt pass through, and the trace
+of what it catches is recorded.
 @function pcall
 @tparam function f called with the arguments; it may await
 @param ... the arguments
@@ -449,9 +450,10 @@ static int finish_pcall(lua_State *L, int status, lua_KContext context)
 static int l_pcall(lua_State *L)
 {
   luaL_checkany(L, 1);
+  lua_pushcfunction(L, agenda_error_on_raise);
   lua_pushboolean(L, 1);
-  lua_insert(L, 1);
-  int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, finish_pcall);
+  lua_rotate(L, 1, 2);
+  int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 1, 0, finish_pcall);
   return finish_pcall(L, status, 0);
 }
 

@@ -349,7 +349,7 @@ agenda_outcome agenda_frame_drive(lua_State *from, agenda_runner *runner, agenda
   agenda_frame *frame = base->leaf != NULL ? base->leaf : base;
   nargs = give(from, frame, nargs, throw);
   base->leaf = NULL;
-  state->propagating = false;
+  state->propagating = NULL;
   runner->base = base;
   runner->outer = state->runner;
   state->runner = runner;

@@ -58,7 +58,7 @@ typedef struct agenda_state {
   int leaf_values;                /* values on the leaf's stack: yielded or arguments */
   int outward;                    /* an agenda_outcome: AGENDA_WAIT or AGENDA_CALL */
   int nesting;                    /* nested lua_resume calls of ours */
-  bool propagating;               /* the next error raised is one on its way out */
+  const void *propagating;        /* the error that is on its way out; see traces.c */
   bool debug;                     /* AGENDA_DEBUG=1, or a loop in debug mode */
   struct agenda_event_loop *loop; /* the running loop, or NULL */
   struct agenda_schedule *schedule; /* the running loop's, or NULL */

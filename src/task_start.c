@@ -203,7 +203,7 @@ bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int in
   lua_pushvalue(L, -1);
   agenda_body_set_extra(L, index, AGENDA_EXTRA_CLOSER);
   if (running) {
-    bool propagating = state->propagating;
+    const void *propagating = state->propagating;
     agenda_task_step(L, task);
     state->propagating = propagating;
   }

@@ -127,6 +127,13 @@ static bool is_flow(lua_State *L, int index)
          agenda_error_is(L, index, AGENDA_CANCELLED_ERROR);
 }
 
+/* What tells errors apart; values without an address are one. */
+static const void *identity(lua_State *L, int index, const agenda_state *state)
+{
+  const void *address = lua_topointer(L, index);
+  return address != NULL ? address : state;
+}
+
 /*
 ** An error object that is raised again keeps the trace of where it was first raised; one that is on
 ** its way out of an awaited coroutine has been seen by agenda_error_propagate.
@@ -134,11 +141,12 @@ static bool is_flow(lua_State *L, int index)
 int agenda_error_on_raise(lua_State *L)
 {
   agenda_state *state = agenda_state_get(L);
-  bool propagating = state->propagating;
-  state->propagating = false;
-  if (propagating || !lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1)) return 1;
+  const void *propagating = state->propagating;
+  state->propagating = NULL;
+  if (!lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1)) return 1;
   find_trace(L, 1);
-  if (!lua_istable(L, 2) || !lua_istable(L, 1)) {
+  bool again = lua_istable(L, 1) || propagating == identity(L, 1, state);
+  if (!lua_istable(L, 2) || !again) {
     lua_settop(L, 1);
     lua_newtable(L);
     append_levels(L, 2, 1);
@@ -157,13 +165,13 @@ int agenda_error_propagate(lua_State *L)
 {
   agenda_state *state = agenda_state_get(L);
   int error = lua_gettop(L);
-  state->propagating = false;
+  state->propagating = NULL;
   if (lua_checkstack(L, 16) && !lua_isnil(L, error) && !is_flow(L, error)) {
     find_trace(L, error);
     if (lua_istable(L, -1)) {
       append_boundary(L, error + 1);
       append_levels(L, error + 1, 1);
-      state->propagating = true;
+      state->propagating = identity(L, error, state);
     }
     lua_settop(L, error);
   }

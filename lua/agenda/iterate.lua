@@ -130,6 +130,12 @@ local function give(f, first, ...)
   return first
 end
 
+local function check_callable(f, caller)
+  if type(f) ~= "function" and not metamethod(f, "__call") then
+    error(("bad argument #2 to '%s' (function expected, got %s)"):format(caller, type(f)), 3)
+  end
+end
+
 --- Calls f with the values of each item; closes what it iterates at the end, however it ends.
 -- Awaits if the iteration or f does.
 -- @function each
@@ -137,9 +143,7 @@ end
 -- @tparam function f `false` from it stops
 -- @raise what f or the iteration raises
 function iterate.each(x, f, ...)
-  if type(f) ~= "function" and not metamethod(f, "__call") then
-    error(("bad argument #2 to 'each' (function expected, got %s)"):format(type(f)), 2)
-  end
+  check_callable(f, "each")
   local iterator, state, control, closing = iterate.aiter(x, ...)
   local _ <close> = closing
   repeat
@@ -154,6 +158,7 @@ end
 -- @return f's results
 -- @raise what f or the cleanup raises
 function iterate.aclosing(g, f)
+  check_callable(f, "aclosing")
   if metamethod(g, "__close") then
     local _ <close> = g
     return f(g)

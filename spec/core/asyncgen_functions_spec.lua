@@ -128,6 +128,18 @@ describe("agenda.aclosing", function()
   end)
 end)
 
+describe("agenda.each and agenda.aclosing", function()
+  for _, name in ipairs { "each", "aclosing" } do
+    it(name .. " refuses what cannot be called, and does not begin", function()
+      local g = (agenda.asyncgen(function() agenda.yield(1) end)())
+      expect.bad_argument(("bad argument #2 to '%s' (function expected, got number)"):format(name),
+        function() agenda[name](g, 42) end)
+      assert.is_table(g.ag_frame)
+      assert.is_false(g.ag_suspended)
+    end)
+  end
+end)
+
 describe("the is... functions", function()
   local function nothing() end
   local genfun, cofun, agenfun = agenda.generator(nothing), agenda.async(nothing), agenda.asyncgen(nothing)

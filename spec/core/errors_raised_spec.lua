@@ -148,6 +148,19 @@ describe("errors: tracebacks", function()
     assert.is_truthy(err.traceback:find("errors_raised_spec.lua:" .. looped, 1, true))
   end)
 
+  for _, label in ipairs { "pcall", "agenda.pcall" } do
+    it("an error raised after another was caught with " .. label .. " has its own", function()
+      local catch = label == "pcall" and pcall or agenda.pcall
+      local failing = agenda.async(function() error(errors.ValueError("first")) end)
+      local co = agenda.async(function()
+        catch(agenda.await, failing())
+        error(errors.ValueError("second"))
+      end)()
+      local err = expect.raises(errors.ValueError, "second", co.send, co)
+      assert.is_truthy(err.traceback:find("errors_raised_spec.lua", 1, true))
+    end)
+  end
+
   it("agenda.traceback gives an error object's recorded trace", function()
     local line
     local g = agenda.generator(function()
@@ -260,6 +273,15 @@ describe("agenda.pcall", function()
       expect.raises(errors.CancelledError, nil, agenda.await, task)
       assert.is_false(swallowed)
     end)
+  end)
+
+  it("records where what it catches was raised #core", function()
+    local function raiser(err) error(err) end
+    local _, object = agenda.pcall(raiser, errors.ValueError("text"))
+    assert.is_truthy(object.traceback:find("errors_raised_spec.lua", 1, true))
+    local _, text = agenda.pcall(raiser, "a string caught by agenda.pcall")
+    local trace = agenda.traceback(text)
+    assert.is_truthy(trace:find("in function <.*errors_raised_spec.lua"))
   end)
 
   it("refuses a wrong argument as pcall does", function()

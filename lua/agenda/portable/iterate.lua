@@ -177,6 +177,12 @@ local function loop(f, iterator, state, control)
   until control == nil
 end
 
+local function check_callable(f, caller)
+  if type(f) ~= "function" and not metamethod(f, "__call") then
+    error(("bad argument #2 to '%s' (function expected, got %s)"):format(caller, type(f)), 3)
+  end
+end
+
 --- Calls f with the values of each item; closes what it iterates at the end, however it ends: the
 -- loop that owns, for Lua without <close>. Awaits if the iteration or f does.
 -- @function each
@@ -184,9 +190,7 @@ end
 -- @tparam function f `false` from it stops
 -- @raise what f or the iteration raises
 function iterate.each(x, f, ...)
-  if type(f) ~= "function" and not metamethod(f, "__call") then
-    error(("bad argument #2 to 'each' (function expected, got %s)"):format(type(f)), 2)
-  end
+  check_callable(f, "each")
   local iterator, state, control, closing = iterate.aiter(x, ...)
   local metatable = getmetatable(iterator)
   if metatable == AsyncGenerator then
@@ -206,6 +210,7 @@ local Closing = {__close = function(self) await(self.object:aclose()) end}
 -- @return f's results
 -- @raise what f or the cleanup raises
 function iterate.aclosing(g, f)
+  check_callable(f, "aclosing")
   if metamethod(g, "__close") then
     return iterate.with_closing(g, f, g)
   end
