@@ -78,6 +78,12 @@ typedef enum {
   STEP_NOTHING /* the call is over: nothing to close */
 } step;
 
+static void check_not_running(lua_State *L, const agenda_frame *frame)
+{
+  if (frame->status == AGENDA_FRAME_RUNNING || frame->status == AGENDA_FRAME_WAITING)
+    agenda_asyncgen_raise_running(L);
+}
+
 /*
 ** Readies a new call, which is spent from here on: leaves what to resume with on the top; values
 ** that the first step by hand brings take the place of the call's own, as in CPython. The
@@ -90,8 +96,7 @@ static step ready(lua_State *L, agenda_asyncgen_call *call, int *n)
   agenda_frame *frame = &generator->body.frame;
   *n = 0;
   call->status = AGENDA_CALL_SPENT;
-  if (frame->status == AGENDA_FRAME_RUNNING || frame->status == AGENDA_FRAME_WAITING)
-    agenda_asyncgen_raise_running(L);
+  check_not_running(L, frame);
   if (!brought)
     lua_settop(L, 1);
   lua_getiuservalue(L, 1, CALL_GENERATOR);
@@ -111,6 +116,9 @@ static step ready(lua_State *L, agenda_asyncgen_call *call, int *n)
         lua_settop(L, 2);
         *n = 0;
         agenda_asyncgen_begin(L, generator, 2);
+        check_not_running(L, frame); /* the hook may have used it */
+        if (frame->status == AGENDA_FRAME_FINISHED)
+          agenda_error_raise(L, AGENDA_STOP_ASYNC_ITERATION, NULL);
       }
       return STEP_SEND;
     case AGENDA_ATHROW:
@@ -156,8 +164,7 @@ static void ready_throw(lua_State *L, agenda_asyncgen_call *call)
 {
   agenda_frame *frame = &call->generator->body.frame;
   call->status = AGENDA_CALL_SPENT;
-  if (frame->status == AGENDA_FRAME_RUNNING || frame->status == AGENDA_FRAME_WAITING)
-    agenda_asyncgen_raise_running(L);
+  check_not_running(L, frame);
   if (frame->status == AGENDA_FRAME_CREATED)
     agenda_frame_drop(L, frame);
   if (frame->status == AGENDA_FRAME_FINISHED)
@@ -284,7 +291,9 @@ static int l_call_await(lua_State *L)
 {
   check_call(L);
   lua_settop(L, 1);
-  const char *why = agenda_frame_cannot_wait(L, agenda_state_here(L), false);
+  agenda_state *state = agenda_state_here(L);
+  const char *why =
+    agenda_frame_here(state, L) ? NULL : agenda_frame_cannot_wait(L, state, false);
   if (why != NULL)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot await: %s", why);
   return await_call(L);

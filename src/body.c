@@ -37,6 +37,16 @@ int agenda_body_factory(lua_State *L, const agenda_kind *kind, lua_CFunction mak
   return 1;
 }
 
+/* "file.lua:12" of the caller's line, or "". */
+static void push_place(lua_State *L)
+{
+  size_t length;
+  luaL_where(L, 1);
+  const char *place = lua_tolstring(L, -1, &length);
+  lua_pushlstring(L, place, length >= 2 ? length - 2 : 0); /* less ": " */
+  lua_remove(L, -2);
+}
+
 /*
 ** NB: the metatable is set while the object is the newest: Lua looks for it from the head of its
 ** list of all objects.
@@ -62,7 +72,7 @@ void *agenda_body_new(lua_State *L, const agenda_kind *kind, size_t size, int sl
   lua_setiuservalue(L, 1, AGENDA_BODY_DEFINITION);
   agenda_frame_init(L, state, &body->frame, 1, nargs, yields);
   if (AGENDA_UNLIKELY(state->debug)) {
-    luaL_where(L, 1);
+    push_place(L);
     agenda_body_set_extra(L, 1, AGENDA_EXTRA_MADE);
   }
   return body;

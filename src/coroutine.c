@@ -74,10 +74,10 @@ static void check_can_drive(lua_State *L, const agenda_coroutine *coroutine)
     agenda_error_raise(L, AGENDA_VALUE_ERROR, "coroutine already executing");
   if (frame->status == AGENDA_FRAME_FINISHED)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot reuse already awaited coroutine");
-  if (frame->status == AGENDA_FRAME_WAITING && !is_in_hand(coroutine))
-    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "coroutine is being awaited already");
   if (coroutine->owned)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "coroutine belongs to a task");
+  if (frame->status == AGENDA_FRAME_WAITING && !is_in_hand(coroutine))
+    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "coroutine is being awaited already");
 }
 
 /*** Drives the coroutine to its next wait, with no loop (PEP 492).
@@ -166,7 +166,9 @@ static int l_coroutine_await(lua_State *L)
 {
   check_coroutine(L, 1);
   lua_settop(L, 1);
-  const char *why = agenda_frame_cannot_wait(L, agenda_state_here(L), false);
+  agenda_state *state = agenda_state_here(L);
+  const char *why =
+    agenda_frame_here(state, L) ? NULL : agenda_frame_cannot_wait(L, state, false);
   if (why != NULL)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot await: %s", why);
   return await_coroutine(L);

@@ -38,6 +38,18 @@ describe("async generator awaitables", function()
     end)
   end
 
+  it("their own await method does what agenda.await does, in a gsub callback too", function()
+    local g = asyncgen(function() yield(1) yield(2) end)()
+    local got = {}
+    local co = agenda.async(function()
+      string.gsub("x", "x", function() got[1] = await(g:anext()) end)
+      string.gsub("x", "x", function() got[2] = g:anext():await() end)
+      string.gsub("x", "x", function() got[3] = agenda.async(function() return 3 end)():await() end)
+    end)()
+    expect.now(co)
+    assert.same({ 1, 2, 3 }, got)
+  end)
+
   it("anext: several may wait to be awaited one after the other", function()
     local g = asyncgen(function() yield(1) yield(2) end)()
     local one, two = g:anext(), g:anext()
@@ -118,6 +130,13 @@ describe("anext and asend by hand", function()
   it("anext whose first send brings a value to a just-started one is TypeError", function()
     local aw = asyncgen(function() yield(1) end)():anext()
     expect.raises(errors.TypeError, "can't send non-nil value to a just-started async generator", aw.send, aw, 100)
+  end)
+
+  it("nils that the first send of asend brings do not go with what is sent", function()
+    local got
+    local g = begun(function() got = table.pack(yield(1)) yield(2) end)
+    expect.now(g:asend("a"), nil, nil)
+    assert.same({ n = 1, "a" }, got)
   end)
 
   it("later sends are what the body's awaits return", function()
@@ -364,8 +383,23 @@ describe("athrow", function()
 
   it("needs an error", function()
     local g = begun(function() yield(1) end)
-    assert.has_error(function() expect.now(g:athrow()) end)
+    expect.bad_argument("bad argument #1 to 'athrow' (value expected)", function() g:athrow() end)
   end)
+end)
+
+describe("athrow and aclose by hand", function()
+  for _, method in ipairs { "athrow", "aclose" } do
+    it(method .. ": a non-nil value for the first send is TypeError, and it is not spent", function()
+      local seen
+      local g = begun(function() seen = select(2, pcall(yield, 1)) end)
+      local aw = g[method](g, method == "athrow" and "thrown" or nil)
+      expect.raises(errors.TypeError, "can't send non-nil value to a just-started coroutine",
+        aw.send, aw, 1)
+      assert.is_nil(seen)
+      pcall(aw.send, aw, nil)
+      assert.is_not_nil(seen)
+    end)
+  end
 end)
 
 describe("aclose awaited", function()

@@ -109,6 +109,43 @@ describe("async generator hooks: firstiter", function()
     expect.raises_same("hook", aw.send, aw)
   end)
 
+  for label, step in pairs {
+    ["a call"] = function(g) return g() end,
+    ["anext by hand"] = function(g) return expect.now(g:anext()) end,
+    ["anext awaited"] = function(g)
+      return expect.now(agenda.async(function() return agenda.await(g:anext()) end)())
+    end,
+  } do
+    local function used(hook)
+      agenda.set_asyncgen_hooks { firstiter = hook }
+      return asyncgen(function() yield(1) yield(2) agenda.suspend() yield(3) end)()
+    end
+
+    it("may iterate the generator: " .. label, function()
+      assert.equal(2, step(used(function(g) expect.now(g:anext()) end)))
+    end)
+
+    it("may close the generator: " .. label, function()
+      local ok, err = pcall(step, used(function(g) expect.now(g:aclose()) end))
+      if label == "a call" then
+        assert.is_nil(err)
+      else
+        assert.is_false(ok)
+        assert.is_truthy(tostring(err):find("StopAsyncIteration", 1, true))
+      end
+    end)
+
+    it("may leave the generator in flight: " .. label, function()
+      local g = used(function(g)
+        expect.now(g:anext())
+        expect.now(g:anext())
+        g:anext():send()
+      end)
+      local _, err = pcall(step, g)
+      assert.is_truthy(tostring(err):find("asynchronous generator is already running", 1, true))
+    end)
+  end
+
   it("is not called by aclose of one not started", function()
     local called = false
     agenda.set_asyncgen_hooks { firstiter = function() called = true end, finalizer = function() called = true end }

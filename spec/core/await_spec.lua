@@ -249,6 +249,32 @@ describe("await: a coroutine object twice", function()
     end)
   end)
 
+  for _, method in ipairs { "send", "throw", "close" } do
+    it("driven by hand while a task owns it is RuntimeError: " .. method .. " #core", function()
+      agenda.run(function()
+        local co = agenda.async(function() agenda.sleep(0) return "result" end)()
+        local task = agenda.spawn(co)
+        for _ = 1, 2 do
+          local err = expect.raises(errors.RuntimeError, nil, co[method], co, method == "throw" and "x" or nil)
+          assert.equal("coroutine belongs to a task", err.message)
+          agenda.sleep(0)
+        end
+        assert.equal("result", agenda.await(task))
+      end)
+    end)
+  end
+
+  for _, method in ipairs { "send", "throw", "close" } do
+    it("driven by hand while something else awaits it is RuntimeError: " .. method, function()
+      local inner = agenda.async(function() return agenda.suspend("first") end)()
+      local outer = agenda.async(function() return agenda.await(inner) end)()
+      assert.equal("first", outer:send())
+      expect.raises(errors.RuntimeError, "coroutine is being awaited already", inner[method], inner,
+        method == "throw" and "thrown" or nil)
+      assert.equal("sent", (expect.now(outer, "sent")))
+    end)
+  end
+
   it("is RuntimeError when it was begun by hand elsewhere and is awaited by two", function()
     local inner = async(function() suspend(1) suspend(2) end)()
     local one = async(function() await(inner) end)()

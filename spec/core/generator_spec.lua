@@ -138,6 +138,14 @@ describe("generator: next and send", function()
     assert.equal(2, g:next())
   end)
 
+  it("next sends nothing, whatever it is called with", function()
+    local got
+    local g = generator(function() got = table.pack(yield(1)) yield(2) end)()
+    g:next("dropped")
+    g:next("dropped")
+    assert.equal(0, got.n)
+  end)
+
   it("next takes a leading nil", function()
     local g = generator(function() yield(nil, 2) end)()
     assert.same({ n = 2, nil, 2 }, table.pack(g:next()))

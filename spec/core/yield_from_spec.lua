@@ -125,6 +125,39 @@ describe("yield_from a generator", function()
     assert.is_nil(g.gi_frame)
   end)
 
+  it("goes on when somebody else has finished the inner one", function()
+    local inner = generator(function() yield(1) yield(2) end)()
+    local got
+    local outer = generator(function() got = table.pack(yield_from(inner)) yield("after") end)()
+    outer:next()
+    inner:close()
+    assert.equal("after", (outer:next()))
+    assert.equal(0, got.n)
+  end)
+
+  it("takes what somebody else has left of the inner one", function()
+    local inner = generator(function() yield(1) yield(2) yield(3) end)()
+    local outer = generator(function() yield_from(inner) end)()
+    outer:next()
+    inner:next()
+    assert.equal(3, (outer:next()))
+  end)
+
+  for _, method in ipairs { "next", "throw", "close" } do
+    it(method .. " of an outer one whose inner one runs is ValueError at the delegation", function()
+      local outer, seen
+      local inner = generator(function()
+        yield(1)
+        seen = select(2, pcall(outer[method], outer, method == "throw" and "thrown" or nil))
+        yield(2)
+      end)()
+      outer = delegate(inner)
+      outer:next()
+      inner:next()
+      assert.equal("ValueError: generator already executing", tostring(seen or "nothing seen"))
+    end)
+  end
+
   it("an error of the inner one is raised at the delegation", function()
     local inner = generator(function() yield(1) error("inner", 0) end)
     local g = generator(function()

@@ -489,6 +489,20 @@ describe("agenda.timeout", function()
       assert.truthy(err.message:find("timeout", 1, true))
     end)
 
+    for label, delegate in pairs {
+      ["a generator"] = function() agenda.yield_from(agenda.generator(function() agenda.yield(1) end)()) end,
+      ["a plain iterator"] = function() agenda.yield_from(ipairs { 1 }) end,
+    } do
+      in_run("does so for a delegation to " .. label, function()
+        local g = agenda.generator(function()
+          local _ <close> = agenda.timeout(5)
+          delegate()
+        end)()
+        local err = fails(errors.RuntimeError, g.next, g)
+        assert.truthy(err.message:find("timeout", 1, true))
+      end)
+    end
+
     in_run("does so for with_timeout", function()
       local g = agenda.asyncgen(function() agenda.with_timeout(5, agenda.yield, 1) end)()
       fails(errors.RuntimeError, function() agenda.await(g:anext()) end)

@@ -153,6 +153,11 @@ local function first_step(step)
       error(TypeError("can't send non-nil value to a just-started async generator"), 0)
     end
     begin(generator)
+    if in_flight(generator) then -- the hook may have used it
+      return refuse_running()
+    elseif generator._status == "finished" then
+      error(StopAsyncIteration(), 0)
+    end
     return step(generator, 0)
   end
 end
