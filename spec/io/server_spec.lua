@@ -703,6 +703,20 @@ describe("agenda.start_unix_server", function()
     end)
   end)
 
+  it("lets no more wait than its backlog has room for", function()
+    agenda.run(function()
+      local server = agenda.start_unix_server(function(stream) stream:read() end, path,
+        {backlog = 1, max_connections = 1})
+      local clients = {}
+      for i = 1, 3 do clients[i] = agenda.open_unix_connection(path) end -- one is served, two wait
+      fails(errors.TimeoutError, agenda.open_unix_connection, path, {timeout = 0.02})
+      assert.equal(1, server:connections())
+      for _, client in ipairs(clients) do client:close() end
+      server:close()
+      server:wait_closed()
+    end)
+  end)
+
   it("replaces a dead socket", function()
     agenda.run(function()
       do
