@@ -4,6 +4,7 @@ local expect = require "spec.support.expect"
 local loopkit = require "spec.support.loopkit"
 local netkit = require "spec.support.netkit"
 local sweep = require "spec.support.sweep"
+local testing = require "agenda.testing"
 local errors, fails = agenda.errors, loopkit.fails
 
 local function fails_with(code, f, ...)
@@ -181,6 +182,18 @@ describe("agenda.open_connection", function()
   end)
 
   describe("with several addresses", function()
+    it("leaves nothing behind when the first connects", function()
+      agenda.run(function()
+        local server <close>, port = netkit.echo_server()
+        netkit.with_addresses({"127.0.0.1", "127.0.0.2"}, function()
+          testing.leaks(function()
+            agenda.open_connection("some.name", port):close()
+            netkit.eventually(function() return server:connections() == 0 end)
+          end)
+        end)
+      end)
+    end)
+
     it("goes on at once when an attempt fails", function()
       agenda.run(function()
         local loop = agenda.get_running_loop()
