@@ -197,7 +197,7 @@ env: ## print the exports that run a script against this tree: eval "$(make -s e
 CHECKS = check_layers check_whitespace check_reg_comments check_rockspec check_names
 
 .PHONY: lint
-lint: ## gcc and clang with -Werror, luacheck, layers, symbols, names, rockspec, comments
+lint: ## gcc and clang with -Werror, luacheck, layers, symbols, names, rockspec, comments, LDoc
 	@script/setup build test lint
 	@$(call VARIANT,lint-gcc) CC=gcc CFLAGS="-O2 -Werror"
 	@$(call VARIANT,lint-clang) CC=$(CLANG) CFLAGS="-O2 -Werror"
@@ -208,6 +208,7 @@ lint: ## gcc and clang with -Werror, luacheck, layers, symbols, names, rockspec,
 	  script/with_tree $(LUA) script/$$check.lua || failed=1; \
 	done; \
 	script/check_symbols $(MODULES) || failed=1; \
+	if command -v ldoc >/dev/null; then script/docs || failed=1; fi; \
 	if [ -n "$$failed" ]; then echo "lint: failed" >&2; exit 1; fi; \
 	echo "lint: all checks passed"
 

@@ -255,8 +255,7 @@ function agenda.anext(it, ...) end
 ---@async
 ---@param x any
 ---@param f function false from it stops
----@param ... any
-function agenda.each(x, f, ...) end
+function agenda.each(x, f) end
 
 ---Calls f once with g and closes g at the end.
 ---@async
@@ -1060,7 +1059,7 @@ function datagram:send(data, addr) end
 function datagram:recv() end
 
 ---What comes: data, {host, port}.
----@return agenda.asyncgen
+---@return agenda.asyncgen messages, nil, nil, agenda.asyncgen
 function datagram:messages() end
 
 ---A socket for datagrams.

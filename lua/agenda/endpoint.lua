@@ -17,6 +17,10 @@ end
 -- ----- arguments -----------------------------------------------------------------------------
 
 --- Raises Lua's error for a wrong argument unless the value is of the type.
+-- @tparam any value
+-- @tparam string wanted the type
+-- @tparam integer n the argument's number
+-- @tparam string call the function's name
 -- @tparam[opt=3] integer level for the position of the error
 function endpoint.check_type(value, wanted, n, call, level)
   if type(value) ~= wanted then
@@ -26,6 +30,9 @@ function endpoint.check_type(value, wanted, n, call, level)
 end
 
 --- Raises it unless the value can be a host.
+-- @tparam any host
+-- @tparam integer n the argument's number
+-- @tparam string call the function's name
 -- @tparam[opt=3] integer level for the position of the error
 function endpoint.check_host(host, n, call, level)
   endpoint.check_type(host, "string", n, call, (level or 3) + 1)

@@ -34,26 +34,38 @@ end
 
 --- Whether x is a generator.
 -- @function isgenerator
+-- @param x any value
+-- @treturn boolean
 inspect.isgenerator = is_type "generator"
 
 --- Whether x is a function that `agenda.generator` made.
 -- @function isgeneratorfunction
+-- @param x any value
+-- @treturn boolean
 inspect.isgeneratorfunction = makes_type "generator"
 
 --- Whether x is a coroutine object.
 -- @function iscoroutine
+-- @param x any value
+-- @treturn boolean
 inspect.iscoroutine = is_type "coroutine"
 
 --- Whether x is a function that `agenda.async` made.
 -- @function iscoroutinefunction
+-- @param x any value
+-- @treturn boolean
 inspect.iscoroutinefunction = makes_type "coroutine"
 
 --- Whether x is an async generator.
 -- @function isasyncgen
+-- @param x any value
+-- @treturn boolean
 inspect.isasyncgen = is_type "async_generator"
 
 --- Whether x is a function that `agenda.asyncgen` made.
 -- @function isasyncgenfunction
+-- @param x any value
+-- @treturn boolean
 inspect.isasyncgenfunction = makes_type "async_generator"
 
 --- Whether x is a Future or a Task.
@@ -65,6 +77,8 @@ end
 
 --- Whether x can be awaited.
 -- @function isawaitable
+-- @param x any value
+-- @treturn boolean
 inspect.isawaitable = core.isawaitable
 
 --- Prints every unfinished task of the running loop, with what it awaits and where.

@@ -41,7 +41,7 @@ end
 -- @function reduce
 -- @tparam function f gets the result so far and the item's values; may await
 -- @param x what `agenda.aiter` takes as one value
--- @param init the first result; nil: the first item
+-- @param[opt] init the first result; nil: the first item
 -- @return the result; nil without items and init
 -- @raise what the source or f raises
 function sinks.reduce(f, x, init)
