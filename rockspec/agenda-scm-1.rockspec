@@ -48,6 +48,7 @@ build = {
   install = {
     lua = {
       ["agenda"] = "lua/agenda.lua",
+      ["agenda.check"] = "lua/agenda/check.lua",
       ["agenda.connection"] = "lua/agenda/connection.lua",
       ["agenda.context"] = "lua/agenda/context.lua",
       ["agenda.contextvar"] = "lua/agenda/contextvar.lua",

@@ -6,6 +6,7 @@
 -- @module agenda.connection
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local endpoint = require "agenda.endpoint"
 local starttls = require "agenda.starttls"
 local timeout = require "agenda.timeout"
@@ -343,7 +344,7 @@ end
 -- @raise OSError naming the path: ENOENT, ECONNREFUSED where nobody listens any more, ENAMETOOLONG;
 -- TLSError; TimeoutError; CancelledError
 function connection.open_unix_connection(path, opts)
-  endpoint.check_type(path, "string", 1, "open_unix_connection")
+  check.type(path, "string", 1, "open_unix_connection")
   opts = endpoint.check_options(opts, 2, "open_unix_connection", UNIX_OPTIONS)
   local context = endpoint.check_tls(opts, 2, "open_unix_connection")
   return within(opts.timeout, path, establish_unix, path, opts, context)

@@ -5,32 +5,15 @@
 -- @module agenda.context
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 
 local errors, await = core.errors, core.await
 local RuntimeError, TypeError = errors.RuntimeError, errors.TypeError
 local StopAsyncIteration, StopIteration = errors.StopAsyncIteration, errors.StopIteration
 local pack, unpack = table.pack, table.unpack
-
--- NB: the real one, as Lua itself looks for `__close`: a `__metatable` field hides nothing.
-local metatable_of = debug and debug.getmetatable or getmetatable
+local metamethod = check.metamethod
 
 local context = {}
-
-local function metamethod(value, name)
-  local metatable = metatable_of(value)
-  return type(metatable) == "table" and rawget(metatable, name) or nil
-end
-
-local function is_callable(value)
-  return type(value) == "function" or metamethod(value, "__call") ~= nil
-end
-
-local function check_callable(value, n, name)
-  if not is_callable(value) then
-    error(("bad argument #%d to '%s' (function expected, got %s)")
-      :format(n, name, value == nil and "no value" or type(value)), 3)
-  end
-end
 
 local function describe(value)
   local name = core.type(value) or metamethod(value, "__name")
@@ -150,10 +133,7 @@ function context.asynccontextmanager(...)
   if type(name) ~= "string" then
     fn, n = name, 1
   end
-  if type(fn) ~= "function" then
-    error(("bad argument #%d to 'asynccontextmanager' (function expected, got %s)")
-      :format(n, fn == nil and "no value" or type(fn)), 2)
-  end
+  check.type(fn, "function", n, "asynccontextmanager")
   local make = n == 1 and core.asyncgen(fn) or core.asyncgen(name, fn)
   return function(...)
     local body = make(...)
@@ -251,7 +231,7 @@ end
 -- @raise TypeError for what is no context manager; what entering and exiting raise; f's error, as
 -- the same object
 function context.with(cm, f, ...)
-  check_callable(f, 2, "with")
+  check.callable(f, 2, "with")
   local aenter, exit = protocol(cm)
   if not aenter then
     return with_closing(cm, f, ...)
@@ -270,13 +250,6 @@ end
 
 local Stack = {__name = "agenda.exitstack", __agenda_type = "exitstack"}
 Stack.__index = Stack
-
-local function check_stack(self, name)
-  if metatable_of(self) ~= Stack then
-    error(("bad argument #1 to '%s' (agenda.exitstack expected, got %s)")
-      :format(name, self == nil and "no value" or type(self)), 3)
-  end
-end
 
 local function push(self, exit)
   self.n = self.n + 1
@@ -334,7 +307,7 @@ end
 -- @return the values entered with; cm itself if it has only `__close`
 -- @raise TypeError for anything else; what entering raises, and then nothing is pushed
 function Stack:enter(cm)
-  check_stack(self, "enter")
+  check.self(self, Stack, "enter")
   local aenter, exit = protocol(cm)
   if not aenter then
     push(self, function(err) exit(cm, err) end)
@@ -352,13 +325,13 @@ end
 -- @return cm
 -- @raise TypeError for anything else
 function Stack:push(cm)
-  check_stack(self, "push")
+  check.self(self, Stack, "push")
   local aexit, close = metamethod(cm, "__aexit"), metamethod(cm, "__close")
   if aexit then
     push(self, function(err) return aexit(cm, err) end)
   elseif close then
     push(self, function(err) close(cm, err) end)
-  elseif is_callable(cm) then
+  elseif check.is_callable(cm) then
     push(self, function(err) return cm(err) end)
   else
     error(TypeError(("'%s' object is not a context manager: it has no __aexit, nor __close")
@@ -373,8 +346,8 @@ end
 -- @param ... its arguments
 -- @return f
 function Stack:defer(f, ...)
-  check_stack(self, "defer")
-  check_callable(f, 1, "defer")
+  check.self(self, Stack, "defer")
+  check.callable(f, 1, "defer")
   local arguments = pack(...)
   push(self, function() f(unpack(arguments, 1, arguments.n)) end)
   return f
@@ -384,7 +357,7 @@ end
 -- @function exitstack:pop_all
 -- @treturn exitstack
 function Stack:pop_all()
-  check_stack(self, "pop_all")
+  check.self(self, Stack, "pop_all")
   local moved = context.exitstack()
   moved.n = self.n
   for i = 1, self.n do
@@ -398,7 +371,7 @@ end
 -- @function exitstack:aclose
 -- @raise the newest error of an exit, if no later exit swallowed it
 function Stack:aclose()
-  check_stack(self, "aclose")
+  check.self(self, Stack, "aclose")
   -- NB: by way of `__close`, for the reason that Guard gives.
   do
     local _ <close> = self
@@ -433,7 +406,7 @@ end
 -- @param ... its arguments
 -- @return the to-be-closed value
 function context.defer(f, ...)
-  check_callable(f, 1, "defer")
+  check.callable(f, 1, "defer")
   local deferred = pack(...)
   deferred.f = f
   return setmetatable(deferred, Deferred)

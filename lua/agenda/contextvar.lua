@@ -5,6 +5,7 @@
 -- @module agenda.contextvar
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 
 local errors = core.errors
 
@@ -38,19 +39,12 @@ local function with(context, variable, value)
   return next(changed) ~= nil and changed or nil
 end
 
-local function check_self(self, call)
-  if getmetatable(self) ~= Variable then
-    error(("bad argument #1 to '%s' (agenda.contextvar expected, got %s)")
-      :format(call, core.type(self) or type(self)), 3)
-  end
-end
-
 --- The value in the current task.
 -- @function contextvar:get
 -- @param[opt] default what to give where nothing was set, in place of the variable's own default
 -- @return what was set, else the default, else nil
 function Variable:get(...)
-  check_self(self, "get")
+  check.self(self, Variable, "get")
   local context = core.context()
   local value = context and context[self]
   if value == nil then
@@ -70,7 +64,7 @@ end
 -- @param value any value
 -- @treturn token for `reset`
 function Variable:set(value)
-  check_self(self, "set")
+  check.self(self, Variable, "set")
   local context = core.context()
   local old = context and context[self]
   if old == nil then
@@ -88,10 +82,9 @@ end
 -- @tparam token token what that `set` returned
 -- @raise RuntimeError if it was used; ValueError if it is of another variable or task
 function Variable:reset(token)
-  check_self(self, "reset")
+  check.self(self, Variable, "reset")
   if getmetatable(token) ~= Token then
-    error(("bad argument #1 to 'reset' (agenda.contextvar_token expected, got %s)")
-      :format(type(token)), 2)
+    check.refuse(1, "reset", Token.__name, token)
   end
   if token.used then
     error(errors.RuntimeError(("the token of %s has already been used once")
@@ -127,10 +120,7 @@ local contextvar = {}
 -- @param[opt] default what `get` gives where nothing was set
 -- @treturn contextvar
 function contextvar.contextvar(name, default)
-  if type(name) ~= "string" then
-    error(("bad argument #1 to 'contextvar' (string expected, got %s)")
-      :format(name == nil and "no value" or type(name)), 2)
-  end
+  check.type(name, "string", 1, "contextvar")
   local variable = {name = name, default = default}
   variable.address = ("%p"):format(variable)
   return setmetatable(variable, Variable)

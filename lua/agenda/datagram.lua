@@ -2,6 +2,7 @@
 -- @module agenda.datagram
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local endpoint = require "agenda.endpoint"
 
 local errors, yield = core.errors, core.yield
@@ -36,17 +37,13 @@ end
 -- peer's system says that nobody received what was sent before; ValueError for an address other
 -- than `remote_addr`; RuntimeError when it is closed; CancelledError, with nothing sent
 function methods.send(self, data, addr)
-  if type(data) ~= "string" then
-    error(("bad argument #1 to 'send' (string expected, got %s)")
-      :format(data == nil and "no value" or core.type(data) or type(data)), 2)
-  end
+  check.type(data, "string", 1, "send")
   if addr == nil then
     self:_send(data)
     return
-  elseif type(addr) ~= "table" then
-    error(("bad argument #2 to 'send' (table expected, got %s)")
-      :format(core.type(addr) or type(addr)), 2)
-  elseif type(addr[1]) ~= "string" or not (math.type(addr[2]) and math.tointeger(addr[2])) then
+  end
+  check.type(addr, "table", 2, "send")
+  if type(addr[1]) ~= "string" or not (math.type(addr[2]) and math.tointeger(addr[2])) then
     error("bad argument #2 to 'send' ({host, port} expected)", 2)
   end
   if not self:_send(data, addr) then
@@ -125,7 +122,7 @@ end
 -- @raise OSError; ValueError without an address, or for a port out of range; RuntimeError "no
 -- running event loop"
 local function datagram(opts)
-  endpoint.check_type(opts, "table", 1, "datagram")
+  check.type(opts, "table", 1, "datagram")
   endpoint.check_options(opts, 1, "datagram", OPTIONS)
   core.get_running_loop()
   local here, there = opts.local_addr, opts.remote_addr

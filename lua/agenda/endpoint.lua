@@ -4,40 +4,25 @@
 -- @module agenda.endpoint
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local starttls = require "agenda.starttls"
 
 local errors = core.errors
 
 local endpoint = {}
 
-local function describe(value)
-  return value == nil and "no value" or core.type(value) or type(value)
-end
-
 -- ----- arguments -----------------------------------------------------------------------------
 
---- Raises Lua's error for a wrong argument unless the value is of the type.
--- @tparam any value
--- @tparam string wanted the type
--- @tparam integer n the argument's number
--- @tparam string call the function's name
--- @tparam[opt=3] integer level for the position of the error
-function endpoint.check_type(value, wanted, n, call, level)
-  if type(value) ~= wanted then
-    error(("bad argument #%d to '%s' (%s expected, got %s)")
-      :format(n, call, wanted, describe(value)), level or 3)
-  end
-end
-
---- Raises it unless the value can be a host.
+--- Raises Lua's error for a wrong argument unless the value can be a host.
 -- @tparam any host
 -- @tparam integer n the argument's number
 -- @tparam string call the function's name
--- @tparam[opt=3] integer level for the position of the error
+-- @tparam[opt=2] integer level as those of `agenda.check` are
 function endpoint.check_host(host, n, call, level)
-  endpoint.check_type(host, "string", n, call, (level or 3) + 1)
+  level = (level or 2) + 1
+  check.type(host, "string", n, call, level)
   if host:find("\0", 1, true) then
-    error(("bad argument #%d to '%s' (string contains zeros)"):format(n, call), level or 3)
+    error(("bad argument #%d to '%s' (string contains zeros)"):format(n, call), level)
   end
 end
 
@@ -70,14 +55,14 @@ function endpoint.check_options(opts, n, call, types)
   if opts == nil then
     return {}
   end
-  endpoint.check_type(opts, "table", n, call, 4)
+  check.type(opts, "table", n, call, 3)
   for name, value in pairs(opts) do
     local wanted = types[name]
     if not wanted then
       error(("bad argument #%d to '%s' (unknown option '%s')"):format(n, call, tostring(name)), 3)
     elseif wanted ~= "any" and type(value) ~= wanted then
       error(("%s%s expected, got %s)")
-        :format(endpoint.bad_option(n, call, name), wanted, describe(value)), 3)
+        :format(endpoint.bad_option(n, call, name), wanted, check.kind_of(value)), 3)
     elseif LEAST[name] and not (value == math.huge and name ~= "backlog") then
       check_count(name, value, LEAST[name])
     end
@@ -96,7 +81,7 @@ function endpoint.check_port(port, beginning, level)
   if not number then
     error(("%s%s)"):format(beginning, math.type(tonumber(port))
       and "number has no integer representation"
-      or "number expected, got " .. describe(port)), level + 1)
+      or "number expected, got " .. check.kind_of(port)), level + 1)
   end
   if number < 0 or number > 65535 then
     error(errors.ValueError(("port must be 0-65535, not %d"):format(number)), 0)
@@ -112,11 +97,11 @@ end
 -- @treturn integer port
 function endpoint.check_pair(pair, beginning, level)
   if type(pair) ~= "table" then
-    error(("%s{host, port} expected, got %s)"):format(beginning, describe(pair)), level + 1)
+    error(("%s{host, port} expected, got %s)"):format(beginning, check.kind_of(pair)), level + 1)
   end
   local host, port = pair[1], pair[2]
   if host ~= nil and type(host) ~= "string" then
-    error(("%shost: string expected, got %s)"):format(beginning, describe(host)), level + 1)
+    error(("%shost: string expected, got %s)"):format(beginning, check.kind_of(host)), level + 1)
   elseif host and host:find("\0", 1, true) then
     error(("%shost: string contains zeros)"):format(beginning), level + 1)
   end

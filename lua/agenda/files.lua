@@ -2,6 +2,7 @@
 -- @module agenda.files
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 
 local yield = core.yield
 local methods = core._file_methods
@@ -26,7 +27,7 @@ end)
 -- @raise OSError and ValueError at the line that cannot be read
 function methods.lines(file, what)
   if core.type(file) ~= "file" then
-    error(("bad argument #1 to 'lines' (agenda.file expected, got %s)"):format(type(file)), 2)
+    check.refuse(1, "lines", "agenda.file", file)
   end
   if what == nil then
     what = "l"

@@ -2,6 +2,7 @@
 -- @module agenda.gather
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 
 local errors = core.errors
 
@@ -17,9 +18,7 @@ local function check_options(options)
   if options == nil then
     return {}
   end
-  if type(options) ~= "table" then
-    error(("bad argument #2 to 'gather' (table expected, got %s)"):format(type(options)), 3)
-  end
+  check.type(options, "table", 2, "gather", 3)
   for key in pairs(options) do
     if not OPTIONS[key] then
       error(("bad argument #2 to 'gather' (unknown option '%s')"):format(tostring(key)), 3)

@@ -2,17 +2,15 @@
 -- @module agenda.iterate
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 
 local errors, await = core.errors, core.await
 local TypeError, RuntimeError = errors.TypeError, errors.RuntimeError
 local StopAsyncIteration = errors.StopAsyncIteration
 
-local iterate = {}
+local metamethod = check.metamethod
 
-local function metamethod(value, name)
-  local metatable = getmetatable(value)
-  return type(metatable) == "table" and rawget(metatable, name) or nil
-end
+local iterate = {}
 
 local function describe(value)
   return core.type(value) or type(value)
@@ -130,12 +128,6 @@ local function give(f, first, ...)
   return first
 end
 
-local function check_callable(f, caller)
-  if type(f) ~= "function" and not metamethod(f, "__call") then
-    error(("bad argument #2 to '%s' (function expected, got %s)"):format(caller, type(f)), 3)
-  end
-end
-
 --- Calls f with the values of each item; closes what it iterates at the end, however it ends.
 -- Awaits if the iteration or f does.
 -- @function each
@@ -143,7 +135,7 @@ end
 -- @tparam function f `false` from it stops
 -- @raise what f or the iteration raises
 function iterate.each(x, f, ...)
-  check_callable(f, "each")
+  check.callable(f, 2, "each")
   local iterator, state, control, closing = iterate.aiter(x, ...)
   local _ <close> = closing
   repeat
@@ -158,7 +150,7 @@ end
 -- @return f's results
 -- @raise what f or the cleanup raises
 function iterate.aclosing(g, f)
-  check_callable(f, "aclosing")
+  check.callable(f, 2, "aclosing")
   if metamethod(g, "__close") then
     local _ <close> = g
     return f(g)

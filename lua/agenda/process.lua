@@ -6,6 +6,7 @@
 -- @module agenda.process
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local gather = require "agenda.gather".gather
 
 local errors, await = core.errors, core.await
@@ -139,13 +140,6 @@ end
 local Process = {__name = "agenda.process", __agenda_type = "process"}
 local Methods = {}
 
-local function check_self(self, name)
-  if getmetatable(self) ~= Process then
-    error(("bad argument #1 to '%s' (agenda.process expected, got %s)")
-      :format(name, self == nil and "no value" or kind_of(self)), 3)
-  end
-end
-
 function Process:__index(key)
   if key == "returncode" then
     return self._child:returncode()
@@ -204,7 +198,7 @@ end
 -- @treturn ?string the signal's name then, such as "SIGTERM"
 -- @raise CancelledError, which does nothing to the process
 function Methods:wait()
-  check_self(self, "wait")
+  check.self(self, Process, "wait")
   local child = self._child
   if child:returncode() == nil then
     await(child:ended())
@@ -216,7 +210,7 @@ end
 -- @function process:poll
 -- @treturn ?integer nil while it runs; its exit code; minus the number of the signal that ended it
 function Methods:poll()
-  check_self(self, "poll")
+  check.self(self, Process, "poll")
   return self._child:poll()
 end
 
@@ -225,10 +219,9 @@ end
 -- @tparam string|integer sig such as "SIGHUP", or the number
 -- @raise ValueError for an unknown signal; OSError EPERM
 function Methods:send_signal(sig)
-  check_self(self, "send_signal")
+  check.self(self, Process, "send_signal")
   if type(sig) ~= "string" and type(sig) ~= "number" then
-    error(("bad argument #1 to 'send_signal' (signal's name or number expected, got %s)")
-      :format(sig == nil and "no value" or kind_of(sig)), 2)
+    check.refuse(1, "send_signal", "signal's name or number", sig)
   end
   self._child:signal(sig)
 end
@@ -237,7 +230,7 @@ end
 -- @function process:terminate
 -- @raise OSError EPERM
 function Methods:terminate()
-  check_self(self, "terminate")
+  check.self(self, Process, "terminate")
   self._child:signal("SIGTERM")
 end
 
@@ -245,7 +238,7 @@ end
 -- @function process:kill
 -- @raise OSError EPERM
 function Methods:kill()
-  check_self(self, "kill")
+  check.self(self, Process, "kill")
   self._child:signal("SIGKILL")
 end
 
@@ -316,7 +309,7 @@ local function check_input(self, input)
     return
   end
   if type(input) ~= "string" and type(input) ~= "number" and type(input) ~= "table" then
-    error(("bad argument #1 to 'communicate' (string expected, got %s)"):format(kind_of(input)), 3)
+    check.refuse(1, "communicate", "string", input, 3)
   elseif not self.stdin then
     error(ValueError("communicate: there is input, but stdin is not a pipe"), 0)
   elseif self._read then
@@ -334,7 +327,7 @@ end
 -- @raise ValueError for input where stdin is not a pipe, and in a second call; what the streams
 -- raise; CancelledError
 function Methods:communicate(input)
-  check_self(self, "communicate")
+  check.self(self, Process, "communicate")
   check_input(self, input)
   if not self._read then
     self._read, self._input = {}, input

@@ -9,6 +9,7 @@
 -- @module agenda.queue
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local waiters = require "agenda.waiters"
 
 local errors, yield = core.errors, core.yield
@@ -500,7 +501,7 @@ local function new(methods, maxsize, less)
   if maxsize == nil then
     maxsize = 0
   elseif not math.type(maxsize) then
-    error(("bad argument #1 to '%s' (number expected, got %s)"):format(name, type(maxsize)), 3)
+    check.refuse(1, name, "number", maxsize, 3)
   elseif not math.tointeger(maxsize) then
     error(("bad argument #1 to '%s' (number has no integer representation)"):format(name), 3)
   else
@@ -534,8 +535,8 @@ end
 -- it must not await
 -- @treturn queue
 function queue.priority_queue(maxsize, less)
-  if less ~= nil and type(less) ~= "function" then
-    error(("bad argument #2 to 'priority_queue' (function expected, got %s)"):format(type(less)), 2)
+  if less ~= nil then
+    check.type(less, "function", 2, "priority_queue")
   end
   return (new(PriorityQueue, maxsize, less or default_less))
 end

@@ -1,6 +1,7 @@
 --- Running a program: `agenda.run`, `agenda.main`, and how a loop is wound up.
 -- @module agenda
 local core = require "agenda.core"
+local check = require "agenda.check"
 
 local errors = core.errors
 local pack, unpack = table.pack, table.unpack
@@ -9,8 +10,7 @@ local STOPPED = "Event loop stopped before Future completed."
 
 local function check_loop(loop, name)
   if core.type(loop) ~= "event_loop" then
-    error(("bad argument #1 to '%s' (agenda.event_loop expected, got %s)")
-      :format(name, type(loop)), 3)
+    check.refuse(1, name, "agenda.event_loop", loop, 3)
   end
 end
 

@@ -8,6 +8,7 @@
 -- @module agenda.server
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local endpoint = require "agenda.endpoint"
 local timeout = require "agenda.timeout"
 local waiters = require "agenda.waiters"
@@ -35,13 +36,6 @@ Server.__agenda_type = "server"
 function Server:__tostring()
   local closed = self._closed or self._loop:is_closed()
   return ("<server %s %s at %p>"):format(closed and "closed" or "serving", self._text, self)
-end
-
-local function check_self(self, call)
-  if getmetatable(self) ~= Server then
-    error(("bad argument #1 to '%s' (agenda.server expected, got %s)")
-      :format(call, core.type(self) or type(self)), 3)
-  end
 end
 
 -- ----- a connection --------------------------------------------------------------------------
@@ -244,7 +238,7 @@ end
 -- @function server:sockets
 -- @treturn {socket,...} a new list
 function Server:sockets()
-  check_self(self, "sockets")
+  check.self(self, Server, "sockets")
   return self._loop:is_closed() and {} or {table.unpack(self._sockets)}
 end
 
@@ -253,7 +247,7 @@ end
 -- @treturn string host; the path of a Unix socket
 -- @treturn ?integer port
 function Server:address()
-  check_self(self, "address")
+  check.self(self, Server, "address")
   return self._host, self._port
 end
 
@@ -261,7 +255,7 @@ end
 -- @function server:connections
 -- @treturn integer
 function Server:connections()
-  check_self(self, "connections")
+  check.self(self, Server, "connections")
   return self._count
 end
 
@@ -269,7 +263,7 @@ end
 -- wait; does nothing when it is closed.
 -- @function server:close
 function Server:close()
-  check_self(self, "close")
+  check.self(self, Server, "close")
   if self._closed then
     return
   end
@@ -301,7 +295,7 @@ end
 -- @function server:wait_closed
 -- @raise CancelledError
 function Server:wait_closed()
-  check_self(self, "wait_closed")
+  check.self(self, Server, "wait_closed")
   if self._closed and self._count == 0 then
     return
   end
@@ -315,7 +309,7 @@ end
 -- error, of which nothing is reported. Does not wait. As in asyncio 3.13.
 -- @function server:close_clients
 function Server:close_clients()
-  check_self(self, "close_clients")
+  check.self(self, Server, "close_clients")
   for _, stream in pairs(self._streams) do
     self._dismissed[stream] = true
     stream:close()
@@ -326,7 +320,7 @@ end
 -- As in asyncio 3.13.
 -- @function server:abort_clients
 function Server:abort_clients()
-  check_self(self, "abort_clients")
+  check.self(self, Server, "abort_clients")
   for _, stream in pairs(self._streams) do
     self._dismissed[stream] = true
     stream:abort()
@@ -338,7 +332,7 @@ end
 -- @function server:serve_forever
 -- @raise RuntimeError when another task does this, and on a closed server; CancelledError
 function Server:serve_forever()
-  check_self(self, "serve_forever")
+  check.self(self, Server, "serve_forever")
   if self._closed then
     error(RuntimeError(("%s is closed"):format(tostring(self))), 0)
   elseif self._forever then
@@ -504,15 +498,7 @@ local function check_hosts(list)
     error(errors.ValueError("start_server: the list of hosts is empty"), 0)
   end
   for _, host in ipairs(list) do
-    endpoint.check_host(host, 2, "start_server", 4)
-  end
-end
-
-local function check_handler(handler, call)
-  local metatable = getmetatable(handler)
-  if type(handler) ~= "function" and not (type(metatable) == "table" and metatable.__call) then
-    error(("bad argument #1 to '%s' (function expected, got %s)")
-      :format(call, handler == nil and "no value" or core.type(handler) or type(handler)), 3)
+    endpoint.check_host(host, 2, "start_server", 3)
   end
 end
 
@@ -563,7 +549,7 @@ local server = {}
 -- @raise OSError: EADDRINUSE, EADDRNOTAVAIL, EACCES; ValueError for a port out of range;
 -- RuntimeError "no running event loop"
 function server.start_server(handler, host, port, opts)
-  check_handler(handler, "start_server")
+  check.callable(handler, 1, "start_server")
   if type(host) == "table" then
     check_hosts(host)
   elseif host ~= nil then
@@ -589,8 +575,8 @@ end
 -- @raise OSError: EADDRINUSE where something else is at the path, ENAMETOOLONG, ENOENT, EACCES;
 -- RuntimeError "no running event loop"
 function server.start_unix_server(handler, path, opts)
-  check_handler(handler, "start_unix_server")
-  endpoint.check_type(path, "string", 2, "start_unix_server")
+  check.callable(handler, 1, "start_unix_server")
+  check.type(path, "string", 2, "start_unix_server")
   opts = endpoint.check_options(opts, 3, "start_unix_server", OPTIONS)
   local context = endpoint.check_tls(opts, 3, "start_unix_server", true)
   core.get_running_loop()

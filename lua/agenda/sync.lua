@@ -5,6 +5,7 @@
 -- @module agenda.sync
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local waiters = require "agenda.waiters"
 
 local errors = core.errors
@@ -30,7 +31,7 @@ local function check_integer(value, name, level)
   if not integer then
     error(("bad argument #1 to '%s' (%s)"):format(name, type(value) == "number"
       and "number has no integer representation"
-      or "number expected, got " .. (value == nil and "no value" or type(value))), level or 3)
+      or "number expected, got " .. check.kind_of(value)), level or 3)
   end
   return integer
 end
@@ -273,10 +274,7 @@ end
 -- @return what f returned
 -- @raise RuntimeError if the lock is not held; CancelledError; f's error
 function Condition:wait_for(f)
-  if type(f) ~= "function" and not (getmetatable(f) or {}).__call then
-    error(("bad argument #1 to 'wait_for' (function expected, got %s)")
-      :format(f == nil and "no value" or type(f)), 2)
-  end
+  check.callable(f, 1, "wait_for")
   local result = f()
   while not result do
     self:wait()
@@ -316,7 +314,7 @@ function sync.condition(lock)
   if lock == nil then
     lock = sync.lock()
   elseif getmetatable(lock) ~= Lock then
-    error(("bad argument #1 to 'condition' (agenda.lock expected, got %s)"):format(type(lock)), 2)
+    check.refuse(1, "condition", "agenda.lock", lock)
   end
   local condition = setmetatable({lock = lock}, Condition)
   condition.waiting = {owner = condition}

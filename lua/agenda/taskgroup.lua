@@ -5,6 +5,7 @@
 -- @module agenda.taskgroup
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 
 local errors = core.errors
 local CancelledError, RuntimeError = errors.CancelledError, errors.RuntimeError
@@ -127,13 +128,6 @@ end
 
 -- ----- what a group can do -------------------------------------------------------------------
 
-local function check_self(self, call)
-  if getmetatable(self) ~= TaskGroup then
-    error(("bad argument #1 to '%s' (agenda.taskgroup expected, got %s)")
-      :format(call, core.type(self) or type(self)), 3)
-  end
-end
-
 --- Starts a task in the group; it first runs in the next turn.
 -- @function taskgroup:spawn
 -- @tparam function|awaitable f
@@ -142,7 +136,7 @@ end
 -- @raise RuntimeError if the group is finished or shutting down; TypeError for what is neither
 function TaskGroup:spawn(f, ...)
   if getmetatable(self) ~= TaskGroup then
-    check_self(self, "spawn")
+    check.self(self, TaskGroup, "spawn")
   end
   if self._closed or self._aborting or self._exiting and self._count == 0 then
     if core.type(f) == "coroutine" then
@@ -175,7 +169,7 @@ TaskGroup.create_task = TaskGroup.spawn
 -- @function taskgroup:cancel
 -- @tparam[opt] any message of the CancelledErrors
 function TaskGroup:cancel(message)
-  check_self(self, "cancel")
+  check.self(self, TaskGroup, "cancel")
   if not self._closed and not self._aborting then
     abort(self, message)
     cancel_block(self, message)
@@ -335,11 +329,7 @@ end
 -- @return f's results; nothing if `tg:cancel()` cut f short
 -- @raise as `taskgroup` at the end of the block
 function taskgroup.with_taskgroup(f)
-  local metatable = type(f) ~= "function" and getmetatable(f)
-  if type(f) ~= "function" and not (type(metatable) == "table" and metatable.__call) then
-    error(("bad argument #1 to 'with_taskgroup' (function expected, got %s)")
-      :format(f == nil and "no value" or type(f)), 2)
-  end
+  check.callable(f, 1, "with_taskgroup")
   local self = taskgroup.taskgroup()
   self._finished = false
   return absorb(self, pcall(call_within, self, f))

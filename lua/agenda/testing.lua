@@ -3,6 +3,7 @@
 -- @module agenda.testing
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local run = require "agenda.run".run
 
 local errors = core.errors
@@ -186,10 +187,7 @@ end
 -- @return f's results
 -- @raise f's error; RuntimeError that lists what is left
 function testing.leaks(f, ...)
-  if type(f) ~= "function" then
-    error(("bad argument #1 to 'leaks' (function expected, got %s)")
-      :format(f == nil and "no value" or type(f)), 2)
-  end
+  check.type(f, "function", 1, "leaks")
   local before = settled_snapshot()
   local results = pack(f(...))
   local after = settled_snapshot(before)
@@ -210,10 +208,7 @@ end
 -- @return what the runner's `it` returns
 -- @raise RuntimeError when there is no runner
 function testing.it(name, f)
-  if type(f) ~= "function" then
-    error(("bad argument #2 to 'it' (function expected, got %s)")
-      :format(f == nil and "no value" or type(f)), 2)
-  end
+  check.type(f, "function", 2, "it")
   local busted = package.loaded.busted
   local define = type(busted) == "table" and busted.it or rawget(_G, "it")
   if not define then

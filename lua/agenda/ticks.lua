@@ -2,6 +2,7 @@
 -- @module agenda.ticks
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local gate = require "agenda.itertools.gate"
 
 local yield = core.yield
@@ -28,10 +29,8 @@ end)
 -- @tparam number seconds more than 0
 -- @treturn asyncgen an async generator (four values, for a `for`)
 function ticks.interval(seconds)
-  if type(seconds) ~= "number" then
-    error(("bad argument #1 to 'interval' (number expected, got %s)")
-      :format(core.type(seconds) or type(seconds)), 2)
-  elseif seconds <= 0 or seconds ~= seconds then
+  check.type(seconds, "number", 1, "interval")
+  if seconds <= 0 or seconds ~= seconds then
     error("bad argument #1 to 'interval' (more than 0 expected)", 2)
   end
   return make_interval(seconds)
@@ -113,10 +112,7 @@ function ticks.signals(...)
   local names, seen = {}, {}
   for i = 1, math.max(1, select("#", ...)) do
     local name = (select(i, ...))
-    if type(name) ~= "string" then
-      local got = select("#", ...) < i and "no value" or core.type(name) or type(name)
-      error(("bad argument #%d to 'signals' (string expected, got %s)"):format(i, got), 2)
-    end
+    check.type(name, "string", i, "signals")
     if not seen[name] then
       seen[name] = true
       names[#names + 1] = name

@@ -9,6 +9,7 @@
 -- @module agenda.timeout
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 
 local errors = core.errors
 local CancelledError, RuntimeError = errors.CancelledError, errors.RuntimeError
@@ -18,26 +19,6 @@ local Timeout = {}
 Timeout.__index = Timeout
 Timeout.__name = "agenda.timeout"
 Timeout.__agenda_type = "timeout"
-
-local function check_number(value, n, name)
-  if value ~= nil and type(value) ~= "number" then
-    error(("bad argument #%d to '%s' (number expected, got %s)"):format(n, name, type(value)), 3)
-  end
-  if value ~= value then
-    error(errors.ValueError("Invalid delay: NaN (not a number)"), 0)
-  end
-end
-
-local function check_function(f, name)
-  if type(f) == "function" then
-    return
-  end
-  local metatable = getmetatable(f)
-  if type(metatable) ~= "table" or metatable.__call == nil then
-    error(("bad argument #2 to '%s' (function expected, got %s)")
-      :format(name, f == nil and "no value" or type(f)), 3)
-  end
-end
 
 -- ----- what was awaited ----------------------------------------------------------------------
 
@@ -148,20 +129,13 @@ function Timeout.__tostring(self)
   return ("<timeout %s at %p>"):format(self._state, self)
 end
 
-local function check_self(self, call)
-  if getmetatable(self) ~= Timeout then
-    error(("bad argument #1 to '%s' (agenda.timeout expected, got %s)")
-      :format(call, core.type(self) or type(self)), 3)
-  end
-end
-
 --- Moves the deadline. One in the past expires in the next turn. As in asyncio.
 -- @function timeout:reschedule
 -- @tparam ?number when a time of the loop's, in seconds; nil: never
 -- @raise RuntimeError if the scope has expired or ended
 function Timeout:reschedule(when)
-  check_self(self, "reschedule")
-  check_number(when, 1, "reschedule")
+  check.self(self, Timeout, "reschedule")
+  check.seconds(when, 1, "reschedule")
   if self._state ~= "active" then
     error(RuntimeError(("cannot reschedule a timeout that is %s"):format(self._state)), 0)
   end
@@ -179,7 +153,7 @@ end
 -- @function timeout:when
 -- @treturn ?number a time of the loop's, in seconds; nil: never
 function Timeout:when()
-  check_self(self, "when")
+  check.self(self, Timeout, "when")
   return self._when
 end
 
@@ -187,7 +161,7 @@ end
 -- @function timeout:expired
 -- @treturn boolean
 function Timeout:expired()
-  check_self(self, "expired")
+  check.self(self, Timeout, "expired")
   return self._state == "expiring" or self._state == "expired"
 end
 
@@ -204,7 +178,7 @@ local timeout = {}
 -- @raise RuntimeError outside a task; ValueError for NaN. At the end of the block: TimeoutError,
 -- whose `cause` is the CancelledError
 function timeout.timeout(seconds)
-  check_number(seconds, 1, "timeout")
+  check.seconds(seconds, 1, "timeout")
   return enter(seconds)
 end
 
@@ -214,7 +188,7 @@ end
 -- @treturn timeout
 -- @raise as `timeout`
 function timeout.timeout_at(when)
-  check_number(when, 1, "timeout_at")
+  check.seconds(when, 1, "timeout_at")
   return enter(nil, when)
 end
 
@@ -232,8 +206,8 @@ end
 -- @raise TimeoutError, whose `cause` is the CancelledError; what f raises; RuntimeError outside a
 -- task
 function timeout.with_timeout(seconds, f, ...)
-  check_number(seconds, 1, "with_timeout")
-  check_function(f, "with_timeout")
+  check.seconds(seconds, 1, "with_timeout")
+  check.callable(f, 2, "with_timeout")
   return call_within(enter(seconds), f, ...)
 end
 
@@ -256,8 +230,8 @@ end
 -- @return f's results, or nothing
 -- @raise what f raises; RuntimeError outside a task
 function timeout.move_on_after(seconds, f, ...)
-  check_number(seconds, 1, "move_on_after")
-  check_function(f, "move_on_after")
+  check.seconds(seconds, 1, "move_on_after")
+  check.callable(f, 2, "move_on_after")
   local self = enter(seconds)
   return absorb(self, pcall(call_within, self, f, ...))
 end

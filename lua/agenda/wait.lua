@@ -3,6 +3,7 @@
 -- @module agenda.wait
 
 local core = require "agenda.core"
+local check = require "agenda.check"
 local timeout = require "agenda.timeout"
 
 local errors = core.errors
@@ -41,22 +42,12 @@ local function ensure_all(list)
   return futures
 end
 
-local function check_timeout(seconds, n, name)
-  if seconds ~= nil and type(seconds) ~= "number" then
-    error(("bad argument #%d to '%s' (number expected, got %s)"):format(n, name, type(seconds)), 3)
-  end
-  if seconds ~= seconds then
-    error(errors.ValueError("Invalid delay: NaN (not a number)"), 0)
-  end
-end
-
 -- The timeout of a table of options.
 local function check_options(options, known, name)
   if options == nil then
     return nil
-  elseif type(options) ~= "table" then
-    error(("bad argument #2 to '%s' (table expected, got %s)"):format(name, type(options)), 3)
   end
+  check.type(options, "table", 2, name, 3)
   for key in pairs(options) do
     if not known[key] then
       error(("bad argument #2 to '%s' (unknown option '%s')"):format(name, tostring(key)), 3)
@@ -67,7 +58,7 @@ local function check_options(options, known, name)
     error(("bad argument #2 to '%s' (number expected as 'timeout', got %s)")
       :format(name, type(seconds)), 3)
   end
-  check_timeout(seconds, 2, name)
+  check.seconds(seconds, 2, name, 3)
   return seconds
 end
 
@@ -185,7 +176,7 @@ end
 -- @raise TimeoutError after aw has been cancelled and has ended; what aw raises; TypeError for what
 -- cannot be awaited; RuntimeError outside a task
 function wait.wait_for(aw, seconds)
-  check_timeout(seconds, 2, "wait_for")
+  check.seconds(seconds, 2, "wait_for")
   local is_function = type(aw) == "function"
   if not is_function and not core.isawaitable(aw) then
     error(errors.TypeError("argument 1 is not awaitable; pass a function"), 0)

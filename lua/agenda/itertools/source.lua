@@ -2,23 +2,17 @@
 -- @module agenda.itertools.source
 
 local core = require "agenda.core"
+local check = require "agenda.check"
+
+local metamethod, kind_of = check.metamethod, check.kind_of
 
 local source = {}
-
-local function metamethod(value, name)
-  local metatable = getmetatable(value)
-  return type(metatable) == "table" and rawget(metatable, name) or nil
-end
 
 -- ----- arguments -------------------------------------------------------------------------
 
 -- NB: level 4 is the caller of the public function, which calls source.check_x.
 local function bad_argument(n, name, problem, ...)
   error(("bad argument #%d to '%s' (%s)"):format(n, name, problem:format(...)), 4)
-end
-
-local function kind_of(x)
-  return core.type(x) or type(x)
 end
 
 --- Whether `aiter` takes it as one value. Calls nothing of the user's.
@@ -36,7 +30,7 @@ function source.check_iterable(x, n, name)
 end
 
 function source.check_function(f, n, name)
-  if type(f) ~= "function" and not metamethod(f, "__call") then
+  if not check.is_callable(f) then
     bad_argument(n, name, "function expected, got %s", kind_of(f))
   end
 end
