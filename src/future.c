@@ -118,10 +118,42 @@ static bool joins_batch(lua_State *L, int index)
   return done > 0;
 }
 
+/* Has the callback on the top, or that of the table there, called with the future at `index`, in the
+** context that it was added in. [-1, +0, may raise] */
+static void schedule_callback(lua_State *L, int index, agenda_schedule *schedule)
+{
+  agenda_state *state = schedule->state;
+  bool had_context = state->has_context;
+  if (AGENDA_LIKELY(!had_context && lua_isfunction(L, -1))) {
+    lua_pushvalue(L, index);
+    agenda_handle_call_soon(L, schedule, 1);
+    lua_pop(L, 1);
+    return;
+  }
+  agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
+  lua_insert(L, -2);
+  if (lua_istable(L, -1)) {
+    lua_rawgeti(L, -1, AGENDA_ENTRY_CONTEXT);
+    state->has_context = !lua_isnil(L, -1);
+    agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
+    lua_rawgeti(L, -1, AGENDA_ENTRY_CALLBACK);
+    lua_remove(L, -2);
+  }
+  else {
+    lua_pushnil(L);
+    agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
+    state->has_context = false;
+  }
+  lua_pushvalue(L, index);
+  agenda_handle_call_soon(L, schedule, 1);
+  lua_pop(L, 1);
+  agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
+  state->has_context = had_context;
+}
+
 /* Takes the entry on the top and the future at `index` to the ready queue. [-1, +0, may raise] */
 static void dispatch(lua_State *L, int index, agenda_schedule *schedule)
 {
-  agenda_state *state = schedule->state;
   if (lua_isuserdata(L, -1)) {
     agenda_task *task = lua_touserdata(L, -1);
     agenda_hook *hook = lua_touserdata(L, -1);
@@ -136,26 +168,7 @@ static void dispatch(lua_State *L, int index, agenda_schedule *schedule)
     lua_pop(L, 1);
     return;
   }
-  bool had_context = state->has_context;
-  agenda_slot_push_slow(L, AGENDA_SLOT_CONTEXT);
-  lua_insert(L, -2);
-  if (lua_istable(L, -1)) {
-    lua_rawgeti(L, -1, AGENDA_ENTRY_CONTEXT);
-    state->has_context = !lua_isnil(L, -1);
-    agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
-    lua_rawgeti(L, -1, AGENDA_ENTRY_CALLBACK);
-    lua_remove(L, -2);
-  }
-  else if (had_context) {
-    lua_pushnil(L);
-    agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
-    state->has_context = false;
-  }
-  lua_pushvalue(L, index);
-  agenda_handle_call_soon(L, schedule, 1);
-  lua_pop(L, 1);
-  agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
-  state->has_context = had_context;
+  schedule_callback(L, index, schedule);
 }
 
 /*
