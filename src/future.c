@@ -118,8 +118,8 @@ static bool joins_batch(lua_State *L, int index)
   return done > 0;
 }
 
-/* Has the callback on the top, or that of the table there, called with the future at `index`, in the
-** context that it was added in. [-1, +0, may raise] */
+/* Has the callback on the top, or that of the table there, called with the future at `index`, in
+** the context that it was added in. [-1, +0, may raise] */
 static void schedule_callback(lua_State *L, int index, agenda_schedule *schedule)
 {
   agenda_state *state = schedule->state;

@@ -3,10 +3,10 @@ local itertools = require "agenda.itertools"
 local ticks = require "agenda.ticks"
 local pipekit = require "spec.support.pipekit"
 local loopkit = require "spec.support.loopkit"
-local in_run = pipekit.in_run
+local in_run, on_virtual_clock = pipekit.in_run, pipekit.on_virtual_clock
 
 describe("agenda.interval", function()
-  in_run("gives 1, 2, 3, none of them early", function()
+  on_virtual_clock("gives 1, 2, 3, none of them early", function()
     local loop = agenda.get_running_loop()
     local began = loop:time()
     for k in ticks.interval(0.003) do
@@ -15,7 +15,7 @@ describe("agenda.interval", function()
     end
   end)
 
-  in_run("starts at the first iteration", function()
+  on_virtual_clock("starts at the first iteration", function()
     local g <close> = ticks.interval(0.004)
     agenda.sleep(0.006)
     local loop = agenda.get_running_loop()
@@ -24,7 +24,7 @@ describe("agenda.interval", function()
     assert.is_true(loop:time() - began >= 0.004)
   end)
 
-  in_run("gives overdue ticks at once, without drift", function()
+  on_virtual_clock("gives overdue ticks at once, without drift", function()
     local loop = agenda.get_running_loop()
     local g <close> = ticks.interval(0.004)
     local began = loop:time()
@@ -38,7 +38,7 @@ describe("agenda.interval", function()
     assert.is_true(loop:time() - began >= 0.016)
   end)
 
-  in_run("leaves no timer when it is left", function()
+  on_virtual_clock("leaves no timer when it is left", function()
     local task = agenda.spawn(function() itertools.count(ticks.interval(100)) end)
     loopkit.turns(2)
     task:cancel()

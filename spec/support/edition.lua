@@ -189,7 +189,7 @@ local function without_close(text)
   for line in (text .. "\n"):gmatch("([^\n]*)\n") do lines[#lines + 1] = line end
   while i <= #lines do
     local indent = lines[i]:match("^(%s*)it%(") or lines[i]:match("^(%s*)in_run%(")
-      or lines[i]:match("^(%s*)describe%(.*#close")
+      or lines[i]:match("^(%s*)on_virtual_clock%(") or lines[i]:match("^(%s*)describe%(.*#close")
     local last = i
     if indent and not lines[i]:find("end%)%s*$") then
       repeat last = last + 1 until lines[last]:find("^" .. indent .. "end%)")

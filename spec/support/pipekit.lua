@@ -36,10 +36,10 @@ function pipekit.source(n, options)
   return (make()), seen
 end
 
---- Defines an `it` whose body runs under agenda.run and leaves no task.
-function pipekit.in_run(name, body)
-  return busted.it(name, function()
-    agenda.run(function()
+-- Runs the body, which is to leave no task, as a main function of `run`.
+local function checked(run, body)
+  return function()
+    run(function()
       body()
       if edition.portable then return end
       local me = agenda.current_task()
@@ -47,7 +47,18 @@ function pipekit.in_run(name, body)
         if task ~= me then error("a task is left: " .. tostring(task), 0) end
       end
     end)
-  end)
+  end
+end
+
+--- Defines an `it` whose body runs under agenda.run and leaves no task.
+function pipekit.in_run(name, body)
+  return busted.it(name, checked(agenda.run, body))
+end
+
+--- The same on a virtual clock, which the portable edition's runs have anyway.
+function pipekit.on_virtual_clock(name, body)
+  local run = edition.portable and agenda.run or require("agenda.testing").run
+  return busted.it(name, checked(run, body))
 end
 
 --- Runs scenario(seen) in a task that is cancelled after k turns, for k = 0, 1, 2 ... until it ends
