@@ -190,10 +190,12 @@ for _, road in ipairs(roads) do
 
     it("gets signals by name and number", function()
       agenda.run(function()
-        local p = shell("trap 'exit 7' USR1; trap 'exit 8' HUP; while :; do sleep 0.01; done")
-        agenda.sleep(0.05)
+        local p = agenda.subprocess{"sh", "-c", "trap 'exit 7' USR1; echo ready; while :; do sleep 0.01; done",
+          stdout = "pipe"}
+        assert.equal("ready", p.stdout:readline())
         p:send_signal("SIGUSR1")
         assert.equal(7, p:wait())
+        p.stdout:close()
         p = agenda.subprocess{"sleep", "60"}
         p:send_signal(2)
         assert.same({n = 2, nil, "SIGINT"}, table.pack(p:wait()))
