@@ -131,12 +131,8 @@ static const luaL_Reg heartbeat_metamethods[] = {
   {NULL, NULL}
 };
 
-static const luaL_Reg no_methods[] = {
-  {NULL, NULL}
-};
-
 void agenda_open_asyncgen_guard(lua_State *L)
 {
-  agenda_class_register(L, &guard_kind, guard_metamethods, no_methods, NULL);
-  agenda_class_register(L, &heartbeat_kind, heartbeat_metamethods, no_methods, NULL);
+  agenda_class_register(L, &guard_kind, guard_metamethods, NULL, NULL);
+  agenda_class_register(L, &heartbeat_kind, heartbeat_metamethods, NULL, NULL);
 }

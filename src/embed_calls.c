@@ -302,11 +302,7 @@ AGENDA_EXPORT int agenda_await(lua_State *L, int idx, lua_KContext ctx, lua_KFun
 
 /* ----- opening ------------------------------------------------------------------------- */
 
-static const luaL_Reg nothing[] = {
-  {NULL, NULL}
-};
-
 void agenda_open_embed_calls(lua_State *L)
 {
-  agenda_class_register(L, &completion_kind, nothing, nothing, NULL);
+  agenda_class_register(L, &completion_kind, NULL, NULL, NULL);
 }

@@ -181,10 +181,6 @@ static const luaL_Reg metamethods[] = {
   {NULL, NULL}
 };
 
-static const luaL_Reg no_methods[] = {
-  {NULL, NULL}
-};
-
 static const luaL_Reg loop_methods[] = {
   {"add_reader", l_add_reader},
   {"add_writer", l_add_writer},
@@ -195,7 +191,7 @@ static const luaL_Reg loop_methods[] = {
 
 void agenda_open_fd_watch(lua_State *L)
 {
-  agenda_class_register(L, &fd_watch_kind, metamethods, no_methods, NULL);
+  agenda_class_register(L, &fd_watch_kind, metamethods, NULL, NULL);
   agenda_loop_push_methods(L);
   agenda_functions_register(L, loop_methods);
   lua_pop(L, 1);

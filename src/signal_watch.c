@@ -242,10 +242,6 @@ static const luaL_Reg metamethods[] = {
   {NULL, NULL}
 };
 
-static const luaL_Reg no_methods[] = {
-  {NULL, NULL}
-};
-
 static const luaL_Reg loop_methods[] = {
   {"add_signal_handler", l_add_signal_handler},
   {"remove_signal_handler", l_remove_signal_handler},
@@ -259,7 +255,7 @@ static const luaL_Reg functions[] = {
 
 void agenda_open_signal_watch(lua_State *L)
 {
-  agenda_class_register(L, &signal_watch_kind, metamethods, no_methods, NULL);
+  agenda_class_register(L, &signal_watch_kind, metamethods, NULL, NULL);
   agenda_functions_register(L, functions);
   agenda_loop_push_methods(L);
   agenda_functions_register(L, loop_methods);

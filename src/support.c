@@ -95,9 +95,11 @@ void agenda_class_register(lua_State *L, const agenda_kind *kind, const luaL_Reg
   lua_newtable(L);
   lua_pushstring(L, kind->metatable);
   lua_setfield(L, -2, "__name");
-  agenda_functions_register(L, metamethods);
+  if (metamethods != NULL)
+    agenda_functions_register(L, metamethods);
   lua_newtable(L);
-  agenda_functions_register(L, methods);
+  if (methods != NULL)
+    agenda_functions_register(L, methods);
   if (fields != NULL) {
     agenda_state_push(L);
     lua_insert(L, -2);

@@ -104,9 +104,9 @@ void agenda_state_push(lua_State *L);
 int agenda_slot_push_slow(lua_State *L, agenda_slot slot);
 void agenda_slot_set_slow(lua_State *L, agenda_slot slot);
 
-/* Makes the class's metatable: `metamethods`, and `methods` in a table. With `fields`,
-** __index is that function, with the methods in its second upvalue, else the table itself.
-** Leaves nothing. [may raise] */
+/* Makes the class's metatable: `metamethods`, and `methods` in a table; either may be NULL.
+** With `fields`, __index is that function, with the methods in its second upvalue, else the table
+** itself. Leaves nothing. [may raise] */
 void agenda_class_register(lua_State *L, const agenda_kind *kind, const luaL_Reg *metamethods,
                            const luaL_Reg *methods, lua_CFunction fields);
 

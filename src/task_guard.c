@@ -104,11 +104,7 @@ static const luaL_Reg metamethods[] = {
   {NULL, NULL}
 };
 
-static const luaL_Reg methods[] = {
-  {NULL, NULL}
-};
-
 void agenda_open_task_guard(lua_State *L)
 {
-  agenda_class_register(L, &guard_kind, metamethods, methods, NULL);
+  agenda_class_register(L, &guard_kind, metamethods, NULL, NULL);
 }
