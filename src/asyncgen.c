@@ -31,7 +31,7 @@ int agenda_asyncgen_raise_running(lua_State *L)
 }
 
 /* A finished generator has no need of its host any more. */
-void agenda_asyncgen_settle(lua_State *L, agenda_asyncgen *generator)
+static void settle(lua_State *L, agenda_asyncgen *generator)
 {
   agenda_host *host = generator->host;
   generator->host = NULL;
@@ -66,7 +66,7 @@ static int receive_iteration(lua_State *L, agenda_frame *frame, agenda_outcome w
     return n;
   }
   if (frame->status == AGENDA_FRAME_FINISHED)
-    agenda_asyncgen_settle(L, of_frame(frame));
+    settle(L, of_frame(frame));
   if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
     return raise_end(L, what, n);
   lua_pushnil(L);
@@ -80,7 +80,7 @@ int agenda_asyncgen_receive_next(lua_State *L, agenda_frame *frame, agenda_outco
     return n;
   }
   if (frame->status == AGENDA_FRAME_FINISHED)
-    agenda_asyncgen_settle(L, of_frame(frame));
+    settle(L, of_frame(frame));
   if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
     return raise_end(L, what, n);
   return agenda_error_raise(L, AGENDA_STOP_ASYNC_ITERATION, NULL);
@@ -91,7 +91,7 @@ int agenda_asyncgen_receive_close(lua_State *L, agenda_frame *frame, agenda_outc
   if (what == AGENDA_VALUE || what == AGENDA_WAIT)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "async generator ignored GeneratorExit");
   if (frame->status == AGENDA_FRAME_FINISHED)
-    agenda_asyncgen_settle(L, of_frame(frame));
+    settle(L, of_frame(frame));
   if (what == AGENDA_ERROR && agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT))
     return 0;
   if (what == AGENDA_ERROR || agenda_body_any_value(L, n))
@@ -286,14 +286,14 @@ static void close_collected(lua_State *L, agenda_asyncgen *generator)
     agenda_error_push(L, AGENDA_RUNTIME_ERROR, "async generator ignored GeneratorExit");
   }
   else if (what == AGENDA_RETURN || agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT)) {
-    agenda_asyncgen_settle(L, generator);
+    settle(L, generator);
     return;
   }
   else if (frame->status != AGENDA_FRAME_FINISHED) {
     agenda_body_rearm(L); /* the C stack was used up: the next collection tries again */
     return;
   }
-  agenda_asyncgen_settle(L, generator);
+  settle(L, generator);
   agenda_body_warn_closing(L, WHAT, "asyncgen");
 }
 
@@ -312,7 +312,7 @@ int agenda_asyncgen_gc(lua_State *L)
   if (frame->status == AGENDA_FRAME_CREATED)
     agenda_frame_drop(L, frame);
   if (frame->status == AGENDA_FRAME_FINISHED) {
-    agenda_asyncgen_settle(L, generator);
+    settle(L, generator);
     return 0;
   }
   if (frame->status == AGENDA_FRAME_WAITING && frame->caller != NULL) {

@@ -74,6 +74,5 @@ int agenda_asyncgen_receive_next(lua_State *L, agenda_frame *frame, agenda_outco
 int agenda_asyncgen_receive_close(lua_State *L, agenda_frame *frame, agenda_outcome what, int n);
 int agenda_asyncgen_raise_running(lua_State *L);
 void agenda_asyncgen_begin(lua_State *L, agenda_asyncgen *generator, int index);
-void agenda_asyncgen_settle(lua_State *L, agenda_asyncgen *generator);
 
 #endif

@@ -36,7 +36,8 @@ static const char SOURCE_KEY[] = "signals";
 
 /* ----- arguments ----------------------------------------------------------------------- */
 
-int agenda_signal_check(lua_State *L, int index)
+/* The signal that the argument names: one that can be caught, else ValueError. */
+static int check_signal(lua_State *L, int index)
 {
   int number = agenda_signal_number(L, index);
   if (number == SIGKILL || number == SIGSTOP)
@@ -149,7 +150,7 @@ static int add(lua_State *L, bool silent)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
                               "the host keeps its signals to itself: it attached the loop without "
                               "AGENDA_SIGNALS");
-  int number = agenda_signal_check(L, 2);
+  int number = check_signal(L, 2);
   agenda_handle_check_callback(L, 3);
   agenda_handle_refuse_coroutine(L, 3, "add_signal_handler");
   int n = lua_gettop(L) - 3;
@@ -218,7 +219,7 @@ As in asyncio.
 static int l_remove_signal_handler(lua_State *L)
 {
   agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
-  int number = agenda_signal_check(L, 2);
+  int number = check_signal(L, 2);
   lua_getiuservalue(L, 1, AGENDA_LOOP_WATCHERS);
   lua_getfield(L, -1, SOURCE_KEY);
   const signal_source *source = lua_touserdata(L, -1);

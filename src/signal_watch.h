@@ -6,10 +6,6 @@
 
 #include "support.h"
 
-/* The signal that the argument names: "SIGTERM" or a number. Raises ValueError for one that there
-** is not, or that cannot be caught, an argument error for another type. */
-int agenda_signal_check(lua_State *L, int index);
-
 void agenda_open_signal_watch(lua_State *L);
 void agenda_open_interrupt(lua_State *L);
 
