@@ -153,6 +153,13 @@ describe("tostring of an ExceptionGroup", function()
     assert.equal("ExceptionGroup (1 error)\n+- a", tostring(errors.ExceptionGroup(nil, { errors = { "a" } })))
   end)
 
+  it("shows a group that is in there twice as often", function()
+    local inner = group("a")
+    local part = "+- ExceptionGroup: several (1 error)\n"
+    assert.equal("ExceptionGroup: several (2 errors)\n" .. part .. "|  +- a\n" .. part .. "   +- a",
+      tostring(group(inner, inner)))
+  end)
+
   it("copes with a group that holds itself", function()
     local err = group("a")
     err.errors[2] = err

@@ -210,6 +210,13 @@ describe("agenda.taskgroup", function()
     end)
   end)
 
+  in_run("has methods that are called on groups only", function()
+    local tg <close> = agenda.taskgroup()
+    for _, name in ipairs { "spawn", "cancel" } do
+      loopkit.bad_argument(1, name, function() tg[name]({}, print) end)
+    end
+  end)
+
   in_run("has a type and a description", function()
     local tg <close> = agenda.taskgroup()
     tg:spawn(after(0))
@@ -845,6 +852,24 @@ describe("agenda.taskgroup", function()
       assert.equal(0, agenda.current_task():cancelling())
     end)
 
+    in_run("and then a cancellation from outside leaves the task cancelled", function()
+      local group
+      local task = loopkit.started(in_group, function(tg)
+        group = tg
+        tg:spawn(function()
+          pcall(agenda.sleep, 60)
+          loopkit.turns(3)
+        end)
+      end)
+      loopkit.turns(2)
+      group:cancel()
+      loopkit.turns(1)
+      task:cancel("outside")
+      local err = fails(errors.CancelledError, agenda.await, task)
+      assert.equal("outside", err.message)
+      assert.is_true(task:cancelled())
+    end)
+
     in_run("of a finished group has no effect", function()
       local tg
       in_group(function(group) tg = group end)
@@ -959,6 +984,20 @@ describe("agenda.with_taskgroup", function()
       agenda.sleep(60)
     end)
     assert.same({ "failed" }, err.errors)
+  end)
+
+  in_run("takes a table that can be called", function()
+    local callable = setmetatable({}, { __call = function(_, tg) return agenda.type(tg) end })
+    assert.equal("taskgroup", agenda.with_taskgroup(callable))
+    loopkit.bad_argument(1, "with_taskgroup", function() agenda.with_taskgroup(setmetatable({}, {})) end)
+  end)
+
+  in_run("makes RuntimeError of f's error(nil)", function()
+    local err = fails(errors.ExceptionGroup, agenda.with_taskgroup, function(tg)
+      tg:spawn(agenda.sleep, 60)
+      error(nil)
+    end)
+    assert.equal("RuntimeError: nil error", tostring(err.errors[1]))
   end)
 
   in_run("raises the ExceptionGroup of f's own error", function()

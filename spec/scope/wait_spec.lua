@@ -139,6 +139,13 @@ describe("agenda.wait", function()
     end)
   end)
 
+  it("is told of several that are done at once a single time", function()
+    assert.same({}, (loopkit.reports(function()
+      agenda.wait({ agenda.spawn(after(1)), agenda.spawn(after(1)) }, { return_when = "FIRST_COMPLETED" })
+      loopkit.turns(2)
+    end)))
+  end)
+
   in_run("leaves neither timer nor callbacks behind", function()
     local futures = { agenda.future(), agenda.future() }
     futures[2]:set_result()
