@@ -237,3 +237,18 @@ describe("SIGINT during agenda.run", function()
     ]]))
   end)
 end)
+
+describe("SIGINT while a loop runs outside of agenda.run", function()
+  it("is Lua's own, which a wait in the system notices", function()
+    local result = script.run [[
+      local loop = agenda.new_event_loop()
+      loop:call_later(5, function() loop:stop() end)
+      kill_after(0.02, "INT")
+      loop:run_forever()
+      print("stopped")
+    ]]
+    assert.equal("", result.stdout)
+    assert.equal(1, result.code)
+    assert.truthy(result.stderr:find("interrupted!", 1, true))
+  end)
+end)
