@@ -140,6 +140,16 @@ static int l_tasks(lua_State *L)
   return 1;
 }
 
+/*** The tasks of the loop that have failed and whose error nobody has asked for.
+@function loop:_failed_tasks
+@treturn {[integer]=task} by their numbers, so the oldest has the least
+@raise RuntimeError when the loop is closed */
+static int l_failed_tasks(lua_State *L)
+{
+  agenda_task_push_failed(L, agenda_loop_check(L, 1, true)->schedule);
+  return 1;
+}
+
 /* NB: a task without a schedule is one that was reported as destroyed already. */
 static void abandon_task(agenda_task *task)
 {
@@ -372,6 +382,7 @@ static const luaL_Reg methods[] = {
   {"is_closed", l_is_closed},
   {"is_running", l_is_running},
   {"set_debug", l_set_debug},
+  {"_failed_tasks", l_failed_tasks},
   {"_tasks", l_tasks},
   {NULL, NULL}
 };

@@ -300,6 +300,10 @@ static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
   bool interrupt = agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT);
   bool awaited = task->future.waiting != 0;
   agenda_task_guard(L, task, self);
+  agenda_slot_push_slow(L, AGENDA_SLOT_TASKS); /* where agenda_task_push_failed looks */
+  lua_pushvalue(L, self);
+  lua_rawsetp(L, -2, task);
+  lua_pop(L, 1);
   lua_pushvalue(L, -1);
   agenda_future_fail(L, self);
   if (AGENDA_UNLIKELY(task->future.schedule->debug && !awaited && !interrupt)) {

@@ -90,6 +90,10 @@ void agenda_task_push(lua_State *L, agenda_task *task);
 /* Pushes a list of the schedule's unfinished tasks, oldest first. [-0, +1, may raise] */
 void agenda_task_push_all(lua_State *L, const agenda_schedule *schedule);
 
+/* Pushes a table of the tasks that have failed and whose error nobody has asked for, by their
+** numbers. [-0, +1, may raise] */
+void agenda_task_push_failed(lua_State *L, const agenda_schedule *schedule);
+
 /* Starts the cleanup of the suspended async generator at `index` as a task; false once the schedule
 ** is closed. [-0, +0, may raise] */
 bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int index);

@@ -26,6 +26,23 @@ void agenda_task_guard(lua_State *L, agenda_task *task, int index)
   task->guarded = true;
 }
 
+void agenda_task_push_failed(lua_State *L, const agenda_schedule *schedule)
+{
+  luaL_checkstack(L, LUA_MINSTACK, "failed tasks");
+  lua_newtable(L);
+  agenda_slot_push_slow(L, AGENDA_SLOT_TASKS);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    if (agenda_object_kind(L, -1) != &agenda_task_kind)
+      continue;
+    const agenda_task *task = lua_touserdata(L, -1);
+    if (task->future.schedule != schedule || !task->future.unretrieved)
+      continue;
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -5, task->number);
+  }
+  lua_pop(L, 1);
+}
+
 static void report_destroyed(lua_State *L, agenda_task *task, int index)
 {
   task->future.destroyed = true;

@@ -58,12 +58,11 @@ end
 -- ----- the end of a run ------------------------------------------------------------------
 
 --- Reports the error of a finished task that nobody asked for.
-local function report_failure(loop, task)
-  local err = not task:cancelled() and task:exception()
-  if err then
+local function report_failure(loop, task, message)
+  if not task:cancelled() and task:exception() ~= nil then
     loop:call_exception_handler {
-      message = "unhandled error in a task that was left at the end of the run",
-      exception = err,
+      message = message,
+      exception = task:exception(),
       task = task,
     }
   end
@@ -93,7 +92,7 @@ local function finish_tasks(loop, left)
     local task = table.remove(left, 1)
     local ok, err = pcall(core.await, task)
     if not ok and must_go_on(err) and not task:done() then error(err, 0) end
-    report_failure(loop, task)
+    report_failure(loop, task, "unhandled error in a task that was left at the end of the run")
     cancel_tasks(loop, left, me)
   end
   return any
@@ -108,6 +107,16 @@ local function collect(loop, left)
   until not finish_tasks(loop, left)
 end
 
+--- Reports the errors of tasks that somebody holds but has not asked for them.
+local function report_failed(loop)
+  local failed, numbers = loop:_failed_tasks(), {}
+  for number in pairs(failed) do numbers[#numbers + 1] = number end
+  table.sort(numbers)
+  for _, number in ipairs(numbers) do
+    report_failure(loop, failed[number], "Task exception was never retrieved")
+  end
+end
+
 local steps = {
   finish_tasks,
   function(loop)
@@ -120,6 +129,7 @@ local steps = {
     if core._finish_standard then core._finish_standard(loop) end
   end,
   collect,
+  report_failed,
 }
 
 --- Runs a step to its end, whoever calls stop() meanwhile.

@@ -346,6 +346,43 @@ describe("agenda.run", function()
       assert.same({ "e1", "e2", "e3" }, messages)
     end)
 
+    it("reports the errors of tasks that are still held once, in their order", function()
+      local held = {}
+      local contexts = loopkit.reports(function()
+        for i, value in ipairs { "e1", false, "e3" } do held[i] = agenda.spawn(error, value, 0) end
+        agenda.sleep(0)
+      end)
+      assert.equal(3, #contexts)
+      for i, value in ipairs { "e1", false, "e3" } do
+        assert.equal(held[i], contexts[i].task)
+        assert.equal(value, contexts[i].exception)
+        assert.equal("Task exception was never retrieved", contexts[i].message)
+      end
+      for i = 1, 3 do held[i] = nil end
+      loopkit.collect()
+      assert.equal(3, #contexts)
+    end)
+
+    it("does not report an error that somebody asked for", function()
+      local held = {}
+      assert.same({}, (loopkit.reports(function()
+        for i = 1, 3 do held[i] = agenda.spawn(error, "asked for", 0) end
+        agenda.sleep(0)
+        held[1]:exception()
+        pcall(held[2].result, held[2])
+        pcall(agenda.await, held[3])
+      end)))
+    end)
+
+    it("does not report a task of another loop", function()
+      loopkit.with_loop(function(loop)
+        local other = loop:create_task(error, "of another loop", 0)
+        loop:run_once(0)
+        assert.same({}, (loopkit.reports(function() agenda.sleep(0) end)))
+        assert.equal("of another loop", other:exception())
+      end)
+    end)
+
     it("does not report a task that was cancelled", function()
       local contexts = loopkit.reports(function()
         agenda.spawn(agenda.sleep, 60)
