@@ -4,26 +4,11 @@
 -- @module agenda.check
 
 local core = require "agenda.core"
+local both = require "agenda.portable.both.checks"
 
--- NB: the real one, as Lua itself looks for metamethods: a `__metatable` field hides nothing.
-local metatable_of = debug and debug.getmetatable or getmetatable
+local metatable_of = both.metatable_of
 
-local check = {}
-
---- A metamethod of a value, or nil.
--- @param value any value
--- @tparam string name
-function check.metamethod(value, name)
-  local metatable = metatable_of(value)
-  return type(metatable) == "table" and rawget(metatable, name) or nil
-end
-
---- Whether a value can be called.
--- @param value any value
--- @treturn boolean
-function check.is_callable(value)
-  return type(value) == "function" or check.metamethod(value, "__call") ~= nil
-end
+local check = {metamethod = both.metamethod, is_callable = both.is_callable}
 
 --- What messages call a value: what kind of object of agenda's it is, or its type.
 -- @param value any value; nil stands for one that was not given

@@ -1,132 +1,24 @@
---- Iteration: `aiter`, `anext`, `each`, `aclosing`, and the protocol for objects of the user's own.
+--- Iteration: `each`, `aclosing`; `aiter`, `anext` and the protocol for objects of the user's own
+-- are both editions'.
 -- @module agenda.iterate
 
 local core = require "agenda.core"
 local check = require "agenda.check"
 
-local errors, await = core.errors, core.await
-local TypeError, RuntimeError = errors.TypeError, errors.RuntimeError
-local StopAsyncIteration = errors.StopAsyncIteration
-
-local metamethod = check.metamethod
-
-local iterate = {}
-
-local function describe(value)
-  return core.type(value) or type(value)
-end
-
--- What `__anext` of an iterator gives, if it can be awaited.
-local function next_awaitable(iterator, anext)
-  local awaitable = anext(iterator)
-  if not core.isawaitable(awaitable) then
-    error(TypeError(("__anext of %s gave a %s, which cannot be awaited")
-      :format(describe(iterator), describe(awaitable))), 0)
-  end
-  return awaitable
-end
-
-local function check_leading(ok, first, ...)
-  if ok then
-    if first == nil then
-      error(RuntimeError("__anext gave a leading nil, which a loop takes for the end"), 0)
-    end
-    return first, ...
-  end
-  if StopAsyncIteration:is(first) then
-    return nil
-  end
-  error(first, 0)
-end
-
-local function await_next(object, anext)
-  return await(next_awaitable(object, anext))
-end
-
--- A Lua iterator over an object with `__anext`. StopAsyncIteration ends it, be it raised by what
--- `__anext` gives or by `__anext` itself.
-local function iterator_of(object, anext)
-  return function()
-    return check_leading(pcall(await_next, object, anext))
-  end
-end
-
---- An asynchronous `for` over what it gives owns the generator: leaving the loop awaits `aclose()`.
--- @function aiter
--- @param x an async generator, a generator, an object with `__aiter`, or a Lua iterator triple
--- @return an iterator function or generator, its state, its control value, and what closes it
--- @raise TypeError for anything else
-function iterate.aiter(x, ...)
-  local kind = core.type(x)
-  if kind == "async_generator" or kind == "generator" then
-    return x, nil, nil, x
-  end
-  local aiter = metamethod(x, "__aiter")
-  if aiter then
-    local iterator = aiter(x)
-    kind = core.type(iterator)
-    if kind == "async_generator" or kind == "generator" then
-      return iterator, nil, nil, iterator
-    end
-    local anext = metamethod(iterator, "__anext")
-    if not anext then
-      error(TypeError(("__aiter of %s gave a %s, which has no __anext")
-        :format(describe(x), describe(iterator))), 0)
-    end
-    return iterator_of(iterator, anext), nil, nil, metamethod(iterator, "__close") and iterator
-  end
-  if type(x) == "function" or (kind == nil and metamethod(x, "__call")) then
-    return x, ...
-  end
-  error(TypeError(("'%s' object is not iterable: it is no generator and has no __aiter")
-    :format(describe(x))), 0)
-end
-
-local function or_default(default, ok, ...)
-  if ok then
-    return ...
-  end
-  local err = ...
-  if StopAsyncIteration:is(err) then
-    return table.unpack(default, 1, default.n)
-  end
-  error(err, 0)
-end
-
-local next_or_default = core.async("anext", function(awaitable, default)
-  return or_default(default, pcall(await, awaitable))
-end)
-
---- An awaitable of an iterator's next values.
--- @function anext
--- @param it an async generator or an object with `__anext`
--- @param ... what the awaitable gives at the end in place of StopAsyncIteration
--- @return the awaitable
--- @raise TypeError for what is no async iterator
-function iterate.anext(it, ...)
-  local awaitable
-  if core.type(it) == "async_generator" then
-    awaitable = it:anext()
-  else
-    local anext = metamethod(it, "__anext")
-    if not anext then
-      error(TypeError(("'%s' object is not an async iterator"):format(describe(it))), 0)
-    end
-    awaitable = next_awaitable(it, anext)
-  end
-  if select("#", ...) == 0 then
-    return awaitable
-  end
-  return next_or_default(awaitable, table.pack(...))
-end
-
--- Calls f with an item; the control value for the next one, or nil when that is all.
-local function give(f, first, ...)
-  if first == nil or f(first, ...) == false then
-    return nil
-  end
-  return first
-end
+local iterate, shared = require "agenda.portable.both.iterate" {
+  errors = core.errors,
+  await = core.await,
+  async = core.async,
+  isawaitable = core.isawaitable,
+  type = core.type,
+  pack = table.pack,
+  unpack = table.unpack,
+  is_generator = function(x)
+    local kind = core.type(x)
+    return kind == "async_generator" or kind == "generator"
+  end,
+}
+local give, closing_of = shared.give, shared.closing_of
 
 --- Calls f with the values of each item; closes what it iterates at the end, however it ends.
 -- Awaits if the iteration or f does.
@@ -151,15 +43,7 @@ end
 -- @raise what f or the cleanup raises
 function iterate.aclosing(g, f)
   check.callable(f, 2, "aclosing")
-  if metamethod(g, "__close") then
-    local _ <close> = g
-    return f(g)
-  end
-  if type(g) ~= "table" and type(g) ~= "userdata" or g.aclose == nil then
-    error(TypeError(("'%s' object cannot be closed: it has neither aclose nor __close")
-      :format(describe(g))), 0)
-  end
-  local _ <close> = setmetatable({}, {__close = function() await(g:aclose()) end})
+  local _ <close> = closing_of(g)
   return f(g)
 end
 

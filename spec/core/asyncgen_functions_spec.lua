@@ -89,6 +89,11 @@ describe("agenda.each", function()
 end)
 
 describe("agenda.aclosing", function()
+  it("refuses what cannot be closed", function()
+    expect.raises(errors.TypeError, "'table' object cannot be closed: it has neither aclose nor __close",
+      agenda.aclosing, {}, print)
+  end)
+
   it("calls the function once with the generator and closes it after", function()
     agenda.run(function()
       local calls, inside = {}, nil

@@ -152,6 +152,13 @@ describe("errors: an error object", function()
     assert.equal(2, #group.errors)
   end)
 
+  it("takes only a table of fields, its second argument", function()
+    expect.bad_argument("bad argument #2 to 'ValueError' (table expected, got number)", function()
+      local err = errors.ValueError("message", 5)
+      return err
+    end)
+  end)
+
   it("ExceptionGroup with no errors is refused", function()
     assert.has_error(function() errors.ExceptionGroup("none", { errors = {} }) end)
   end)

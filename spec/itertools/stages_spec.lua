@@ -237,6 +237,13 @@ describe("itertools.scan and reduce", function()
     assert.same({ 10, 11, 13 }, collect(itertools.scan(add, upto(2), 10)))
   end)
 
+  in_run("scan gives a nil result to f as any other", function()
+    local seen = {}
+    local g = itertools.scan(function(result, item) seen[#seen + 1] = tostring(result) .. item end, upto(3))
+    for _ = 1, 3 do agenda.await(g:anext()) end
+    assert.same({ "12", "nil3" }, seen)
+  end)
+
   in_run("reduce gives the last result", function()
     assert.equal(16, itertools.reduce(add, upto(3), 10))
   end)

@@ -1,152 +1,40 @@
---- What the stages of `agenda.itertools` share: arguments, and owning what they iterate.
+--- What the stages of `agenda.itertools` need: how sources are iterated, owned and closed.
 -- @module agenda.itertools.source
 
 local core = require "agenda.core"
-local check = require "agenda.check"
+local iterate = require "agenda.iterate"
+local metamethod = require "agenda.portable.both.checks".metamethod
 
-local metamethod, kind_of = check.metamethod, check.kind_of
+local aiter = iterate.aiter
 
-local source = {}
+local source = {
+  asyncgen = core.asyncgen,
+  yield = core.yield,
+  aiter = aiter,
+  type = core.type,
+  errors = core.errors,
+  pack = table.pack,
+  unpack = table.unpack,
+}
 
--- ----- arguments -------------------------------------------------------------------------
-
--- NB: level 4 is the caller of the public function, which calls source.check_x.
-local function bad_argument(n, name, problem, ...)
-  error(("bad argument #%d to '%s' (%s)"):format(n, name, problem:format(...)), 4)
-end
-
---- Whether `aiter` takes it as one value. Calls nothing of the user's.
-function source.is_iterable(x)
+function source.is_generator(x)
   local kind = core.type(x)
-  return kind == "async_generator" or kind == "generator" or type(x) == "function"
-    or metamethod(x, "__aiter") ~= nil
-    or kind == nil and metamethod(x, "__call") ~= nil
+  return kind == "async_generator" or kind == "generator"
 end
 
-function source.check_iterable(x, n, name)
-  if not source.is_iterable(x) then
-    bad_argument(n, name, "iterable expected, got %s", kind_of(x))
-  end
+function source.close_one(closing, err)
+  return metamethod(closing, "__close")(closing, err)
 end
 
-function source.check_function(f, n, name)
-  if not check.is_callable(f) then
-    bad_argument(n, name, "function expected, got %s", kind_of(f))
-  end
+function source.owning(x, loop, ...)
+  local iterator, state, control, closing = aiter(x)
+  local _ <close> = closing
+  return loop(iterator, state, control, ...)
 end
 
---- An integer of at least `least`.
-function source.check_count(value, least, n, name)
-  if type(value) ~= "number" then
-    bad_argument(n, name, "number expected, got %s", kind_of(value))
-  end
-  local count = math.tointeger(value)
-  if not count then
-    bad_argument(n, name, "number has no integer representation")
-  elseif count < least then
-    bad_argument(n, name, "%d or more expected, got %d", least, count)
-  end
-  return count
+function source.with_closing(closing, f, ...)
+  local _ <close> = closing
+  return f(...)
 end
 
-function source.check_seconds(value, n, name)
-  if type(value) ~= "number" then
-    bad_argument(n, name, "number expected, got %s", kind_of(value))
-  elseif value ~= value then
-    bad_argument(n, name, "not a number of seconds")
-  end
-end
-
---- The options of a stage that runs a function.
--- @tparam table|nil options
--- @tparam table known the options that there are, by name: their types
--- @tparam integer n which argument of the stage that is
--- @tparam string name of the stage, for messages
-function source.check_options(options, known, n, name)
-  if options == nil then return {} end
-  if type(options) ~= "table" then
-    bad_argument(n, name, "table expected, got %s", kind_of(options))
-  end
-  for key, value in pairs(options) do
-    if not known[key] then
-      bad_argument(n, name, "unknown option '%s'", tostring(key))
-    elseif type(value) ~= known[key] then
-      bad_argument(n, name, "option '%s': %s expected, got %s", key, known[key], kind_of(value))
-    end
-  end
-  local concurrency = options.concurrency
-  if concurrency and (not math.tointeger(concurrency) or concurrency < 1) then
-    bad_argument(n, name, "option 'concurrency': an integer of at least 1 expected, got %s",
-      tostring(concurrency))
-  end
-  return options
-end
-
---- The arguments of a variadic stage, without the `nil, nil, g` that a call of a generator function
--- at the end of the list leaves behind it.
--- @treturn table a list with `n`
-function source.check_all(name, ...)
-  local list = table.pack(...)
-  local n = list.n
-  local last = list[n]
-  if n >= 4 and last ~= nil and list[n - 1] == nil and list[n - 2] == nil
-      and (last == list[n - 3] or io.type(last)) then
-    n = n - 3
-  end
-  list.n = n
-  for i = 1, n do
-    if not source.is_iterable(list[i]) then
-      bad_argument(i, name, "iterable expected, got %s", kind_of(list[i]))
-    end
-  end
-  return list
-end
-
--- ----- items -----------------------------------------------------------------------------
-
---- What stands for an item where there is room for one value: that value, or a list of several.
-function source.as_one(first, ...)
-  if select("#", ...) == 0 then return first end
-  return table.pack(first, ...)
-end
-
--- ----- owning several --------------------------------------------------------------------
-
-local owner = {__name = "agenda.itertools.owner"}
-
---- Closes what an owner owns; a second time does nothing. Awaits.
--- NB: a loop, for nested to-be-closed variables are limited by the C stack.
-function source.close(self, err)
-  local failed = false
-  for i = #self, 1, -1 do
-    local closing = self[i]
-    self[i] = nil
-    local ok, problem = pcall(metamethod(closing, "__close"), closing, err)
-    if not ok then failed, err = true, problem end
-  end
-  if failed then error(err, 0) end
-end
-
-owner.__close = source.close
-
---- A to-be-closed value that closes what was added to it, the last one first; each of them, even if
--- one fails or its wait is cancelled.
--- @tparam table list generators among these are owned from the start
-function source.owner(list)
-  local self = setmetatable({}, owner)
-  for i = 1, list.n do
-    local kind = core.type(list[i])
-    if kind == "async_generator" or kind == "generator" then self[#self + 1] = list[i] end
-  end
-  return self
-end
-
---- Adds what `aiter` said closes an iterator.
--- @tparam table self the list of sources
--- @param closing nil or false if nothing does
--- @param x the value that was iterated
-function source.add(self, closing, x)
-  if closing and closing ~= x then self[#self + 1] = closing end
-end
-
-return source
+return require "agenda.portable.both.source"(source)

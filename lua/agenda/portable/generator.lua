@@ -1,6 +1,7 @@
 --- Generators and `yield_from` (PEP 255, 342, 380, 479).
 -- @module agenda.portable.generator
 
+local checks = require "agenda.portable.both.checks"
 local frame = require "agenda.portable.frame"
 local faults = require "agenda.portable.errors"
 local host = require "agenda.portable.host"
@@ -252,7 +253,11 @@ end
 -- @return the sub-generator's return values
 -- @raise TypeError inside an async generator or for what cannot be iterated; RuntimeError outside a
 -- generator
-function generator.yield_from(x, state, control, closing)
+function generator.yield_from(...)
+  if select("#", ...) == 0 then
+    error("bad argument #1 to 'yield_from' (value expected)", 2)
+  end
+  local x, state, control, closing = ...
   local me = frame.here()
   if me and me._kind.async then
     error(TypeError("'yield_from' inside an async generator"), 0)
@@ -269,11 +274,9 @@ function generator.yield_from(x, state, control, closing)
     me._delegate = x
     return delegated(me, x, call(x))
   end
-  local callable = type(x) == "function" or type(metatable) == "table"
-    and rawget(metatable, "__call") and metatable.__name ~= "agenda.asyncgen"
-  if not callable then
-    error(TypeError(("'%s' is not iterable"):format(type(metatable) == "table"
-      and metatable.__name == "agenda.asyncgen" and "async_generator" or type(x))), 0)
+  local made = type(x) == "table" and type(rawget(x, "_kind")) == "table" and x._kind.name
+  if made or not checks.is_callable(x) then
+    error(TypeError(("'%s' is not iterable"):format(made or type(x))), 0)
   end
   me._delegate = x
   return close_items(me, closing, pcall(yield_items, x, state, control))
