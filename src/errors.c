@@ -241,8 +241,9 @@ static int l_class_call(lua_State *L)
   if (!is_class(L, 1))
     return luaL_typeerror(L, 1, "error class");
   lua_settop(L, 3);
-  if (!lua_isnil(L, 3))
-    luaL_checktype(L, 3, LUA_TTABLE);
+  if (!lua_isnil(L, 3) && !lua_istable(L, 3)) /* the second of those that are written */
+    return luaL_argerror(
+      L, 2, lua_pushfstring(L, "table expected, got %s", luaL_typename(L, 3)));
   lua_pushvalue(L, 1);
   bool group = descends(L, state->error_classes[AGENDA_EXCEPTION_GROUP]);
   lua_pushvalue(L, 1);
