@@ -105,7 +105,7 @@ PROGRAM = $(CC) -std=gnu11 -D_GNU_SOURCE -pthread $(WARNINGS) -Wno-unused-parame
           $(LUA_CFLAGS) $(EV_CFLAGS) $(CFLAGS) -o $@ $< $(BUILD)/libagenda.a $(1) $(LUA_LIBS) \
           $(EV_LIBS) -lm
 
-$(BUILD)/embed/%: spec/embed/%.c $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
+$(BUILD)/embed/%: spec/embed/%.c spec/embed/testing.h $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(call PROGRAM)
 
@@ -180,7 +180,7 @@ examples: ## run every example and every snippet of the documents, check what th
 	@script/setup build test
 	@$(SUBMAKE) all
 	@script/with_tree $(LUA) script/check_examples.lua
-	@script/with_tree $(LUA) script/check_snippets.lua docs/tutorial.md docs/cookbook.md README.md
+	@script/with_tree $(LUA) script/check_snippets.lua docs/tutorial.md docs/cookbook.md docs/embedding.md README.md
 
 .PHONY: bench
 bench: ## run the benchmarks beside their yardsticks; BENCH=name for one

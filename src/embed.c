@@ -262,7 +262,8 @@ static agenda_loop *borrow(lua_State *L, agenda_embed *embed)
     return embed->attached;
   if (embed->borrowed == NULL || embed->borrowed->loop != loop) {
     if (embed->borrowed != NULL && embed->borrowed->loop != NULL)
-      agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "attached to another loop that runs");
+      agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
+                         "the Lua state is attached to another event loop, which is not closed");
     open_on(replace(L, &embed->borrowed), loop, false);
   }
   return embed->borrowed;

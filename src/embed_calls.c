@@ -214,21 +214,9 @@ AGENDA_EXPORT void agenda_future_new(lua_State *L)
     lua_call(L, 0, 1);
 }
 
-/*
-** NB: outside of a turn nothing is "the running loop", so a future that is not tied yet is tied to
-** the attached one: its callbacks need a place to go.
-*/
-static agenda_future *check_result(lua_State *L)
-{
-  const agenda_embed *embed = agenda_embed_here(L);
-  agenda_future *future = check_future(L, false);
-  agenda_future_tie(future, agenda_embed_schedule(embed));
-  return future;
-}
-
 int agenda_embed_future_resolve(lua_State *L)
 {
-  check_result(L);
+  check_future(L, false);
   lua_pushboolean(L, agenda_future_finish(L, 1, lua_gettop(L) - 1));
   agenda_embed_notice(agenda_embed_here(L));
   return 1;
@@ -236,7 +224,7 @@ int agenda_embed_future_resolve(lua_State *L)
 
 int agenda_embed_future_reject(lua_State *L)
 {
-  const agenda_future *future = check_result(L);
+  const agenda_future *future = check_future(L, false);
   lua_settop(L, 2);
   agenda_future_check_error(L, 2);
   lua_pushboolean(L, future->status == AGENDA_FUTURE_PENDING);

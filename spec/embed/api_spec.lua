@@ -2,15 +2,17 @@ local program = require "spec.support.program"
 
 if not program.available() then return end
 
-describe("agenda.h", function()
-  for _, name in ipairs(program.tests("api")) do
-    it(name:gsub("_", " "), function()
-      local ok, output = program.checked("api", name)
-      assert.equal("", output)
-      assert.is_true(ok)
-    end)
-  end
-end)
+for _, file in ipairs {"api", "posts", "ends", "states"} do
+  describe("agenda.h (" .. file .. ".c)", function()
+    for _, name in ipairs(program.tests(file)) do
+      it(name:gsub("_", " "), function()
+        local ok, output = program.checked(file, name)
+        assert.equal("", output)
+        assert.is_true(ok)
+      end)
+    end
+  end)
+end
 
 describe("agenda.h as a header", function()
   local function compiles(command, lines)
