@@ -44,6 +44,9 @@ int main(int argc, char **argv)
 }
 ]]
 
+-- Of the programs in spec/embed what an installed library is tried with.
+local PROGRAMS = {api = {"runs_with_plain_ev_run", "await"}, ends = {"shutdown"}, states = {"import"}}
+
 describe("make install", function()
   local root, prefix, build = nil, nil, os.getenv("BUILD") or "build"
   local STATIC = "cc -I%s/include $(pkg-config --cflags lua5.4) %s -o %s/static %s -llua5.4 -lev -lpthread -lm"
@@ -90,9 +93,10 @@ describe("make install", function()
   -- NB: a build with sanitizers wants more of its host than these commands give.
   if (os.getenv("AGENDA_VARIANT") or "") == "" then
     it("serves hosts that are linked with the shared library, which have one copy of it #slow", function()
-      sh(("cc spec/embed/api.c -o %s/shared $(pkg-config --cflags --libs agenda) -llua5.4 -lpthread"):format(root))
-      for _, name in ipairs {"runs_with_plain_ev_run", "await", "import"} do
-        sh(("%s/shared %s"):format(root, name))
+      for file, names in pairs(PROGRAMS) do
+        sh(("cc spec/embed/%s.c -o %s/shared $(pkg-config --cflags --libs agenda) -llua5.4 -lpthread")
+          :format(file, root))
+        for _, name in ipairs(names) do sh(("%s/shared %s"):format(root, name)) end
       end
       sh(("echo 'require \"agenda\" io.write(io.open(\"/proc/self/maps\"):read(\"a\"))' > %s/maps.lua")
         :format(root))
@@ -115,9 +119,11 @@ describe("make install", function()
     end)
 
     it("serves hosts that are linked statically and have no module to load #slow", function()
-      sh(STATIC:format(prefix, "spec/embed/api.c", root, prefix .. "/lib/libagenda.a"))
-      for _, name in ipairs {"runs_with_plain_ev_run", "shutdown", "import"} do
-        sh(("LUA_CPATH=/nowhere/?.so %s/static %s"):format(root, name))
+      for file, names in pairs(PROGRAMS) do
+        sh(STATIC:format(prefix, ("spec/embed/%s.c"):format(file), root, prefix .. "/lib/libagenda.a"))
+        for _, name in ipairs(names) do
+          sh(("LUA_CPATH=/nowhere/?.so %s/static %s"):format(root, name))
+        end
       end
     end)
 
