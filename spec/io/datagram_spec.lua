@@ -274,6 +274,13 @@ describe("agenda.datagram", function()
       end)
     end)
 
+    it("may go to a broadcast address", function()
+      agenda.run(function()
+        local a <close> = agenda.datagram {local_addr = {"127.0.0.1", 0}}
+        a:send("x", {"127.255.255.255", 9})
+      end)
+    end)
+
     it("takes a turn after 128 in a row", function()
       agenda.run(function()
         local a <close>, addr = bound()

@@ -2,6 +2,7 @@
 local agenda = require "agenda"
 local certificates = require "spec.support.certificates"
 local expect = require "spec.support.expect"
+local script = require "spec.support.script"
 local testing = require "agenda.testing"
 local errors, tls = agenda.errors, agenda.tls
 local TLSError = errors.TLSError
@@ -112,6 +113,45 @@ describe("TLS connection", function()
     local s <close> = agenda.open_connection("127.0.0.1", port, {tls = tls.context{verify = false}})
     s:write("x")
     assert.equal("x", s:read())
+  end)
+
+  in_run("tells the server the name that it wants, but no address", function()
+    local hello
+    local server <close> = agenda.start_server(function(s) hello = s:read() end, "127.0.0.1", 0)
+    local _, port = server:address()
+    for name, told in pairs {localhost = true, ["127.0.0.1"] = false} do
+      pcall(connect, port, nil, {server_name = name})
+      assert.equal(told, hello:find(name, 1, true) ~= nil)
+    end
+  end)
+
+  in_run("takes a wildcard for a whole label alone", function()
+    for pattern, matches in pairs {["*.example.org"] = true, ["w*.example.org"] = false} do
+      local server <close>, port = serve(function() end, nil, ca:issue{name = pattern})
+      local ok, s = pcall(connect, port, nil, {server_name = "www.example.org"})
+      assert.equal(matches, ok)
+      if ok then s:abort() else assert.equal("hostname mismatch", s.reason) end
+      server:close()
+    end
+  end)
+
+  it("trusts whom the system trusts, on either side, without ca", function()
+    local mine = ca:issue{name = "client"}
+    local code = ([[
+      local tls, files = agenda.tls, {cert = %q, key = %q}
+      agenda.run(function()
+        local server <close> = agenda.start_server(function(s) s:write("hello") end, "127.0.0.1", 0,
+          {tls = tls.context{cert = files.cert, key = files.key, verify = true}})
+        local _, port = server:address()
+        local s <close> = agenda.open_connection("127.0.0.1", port,
+          {tls = tls.context{cert = %q, key = %q}})
+        print(s:read("a"))
+        local none <close> = agenda.open_connection("127.0.0.1", port, {tls = true})
+        print(pcall(none.read, none))
+      end)
+    ]]):format(good.cert, good.key, mine.cert, mine.key)
+    local output = script.output(code, {env = "SSL_CERT_FILE=" .. ca.cert})
+    assert.matches("^hello\nfalse\tTLSError: .*certificate required", output)
   end)
 
   describe("with client certificates", function()
