@@ -50,6 +50,89 @@ describe("async generator hooks of a running loop", function()
     assert.same({}, agenda.get_asyncgen_hooks())
   end)
 
+  it("what main sets is called, and may pass on to the loop's", function()
+    local calls, cleaned = {}, false
+    local g
+    agenda.run(function()
+      local loops = agenda.get_asyncgen_hooks()
+      agenda.set_asyncgen_hooks {
+        firstiter = function(x) calls[#calls + 1] = "firstiter" return loops.firstiter(x) end,
+        finalizer = function(x) calls[#calls + 1] = "finalizer" return loops.finalizer(x) end,
+      }
+      local body = asyncgen(function()
+        local _ <close> = expect.finally(function() agenda.sleep(0) cleaned = true end)
+        yield(1)
+      end)
+      do (body())() end
+      expect.collect()
+      agenda.sleep(0.001)
+      assert.is_true(cleaned)
+      cleaned = false
+      g = body()
+      g()
+    end)
+    assert.is_true(cleaned)
+    assert.is_nil(g.ag_frame)
+    assert.same({ "firstiter", "finalizer", "firstiter" }, calls)
+  end)
+
+  it("a finalizer that main sets is called in place of the loop's", function()
+    local handed
+    agenda.run(function()
+      agenda.set_asyncgen_finalizer(function(x) handed = x end)
+      do (asyncgen(function() yield(1) end)())() end
+      expect.collect()
+      assert.is_truthy(agenda.isasyncgen(handed))
+      agenda.await(handed:aclose())
+    end)
+  end)
+
+  it("what is being cleaned up already is waited for by what closes it", function()
+    agenda.run(function()
+      local cleaned = false
+      local saved
+      local loops = agenda.get_asyncgen_finalizer()
+      agenda.set_asyncgen_finalizer(function(x) saved = x loops(x) end)
+      do
+        local g = asyncgen(function()
+          local _ <close> = expect.finally(function() agenda.sleep(0) cleaned = true end)
+          yield(1)
+        end)()
+        g()
+      end
+      expect.collect()
+      assert.is_false(cleaned)
+      string.gsub("x", "x", function() local _ <close> = saved end) -- where nothing can wait
+      assert.is_false(cleaned)
+      do local _ <close> = saved end
+      assert.is_true(cleaned)
+    end)
+  end)
+
+  it("one that has yielded often, dropped with the one it iterates: each once, no report", function()
+    local log = {}
+    local function cleanup(name)
+      return expect.finally(function() agenda.sleep(0) log[#log + 1] = name end)
+    end
+    local reports = expect.reports(function()
+      local inner = asyncgen(function()
+        local _ <close> = cleanup("inner")
+        while true do yield({}) end
+      end)
+      local outer = asyncgen(function()
+        local _ <close> = cleanup("outer")
+        for v in inner() do yield(v) end
+      end)
+      do
+        local g = outer()
+        for _ = 1, 200 do g() end
+      end
+      for _ = 1, 2 do expect.collect() agenda.sleep(0.001) end
+      assert.same({ "inner", "outer" }, log)
+    end)
+    assert.same({}, reports)
+  end)
+
   it("what main sets ends with the loop", function()
     agenda.run(function() agenda.set_asyncgen_hooks { firstiter = nothing } end)
     assert.same({}, agenda.get_asyncgen_hooks())

@@ -85,6 +85,44 @@ describe("aiter", function()
     assert.is_true(closed)
   end)
 
+  it("of an object whose __aiter is a generator function gives its values and closes it", function()
+    local closed = false
+    local object = setmetatable({}, { __aiter = agenda.generator(function()
+      local _ <close> = expect.finally(function() closed = true end)
+      yield(1) yield(2)
+    end) })
+    agenda.run(function()
+      local seen
+      for v in agenda.aiter(object) do seen = v break end
+      assert.equal(1, seen)
+      assert.is_true(closed)
+    end)
+  end)
+
+  it("of an object whose iterator has __close calls that when the loop is left #close", function()
+    local closed = 0
+    local object = numbers(3)
+    local metatable = {
+      __aiter = function() return object end, __anext = Numbers.__anext, __index = Numbers,
+      __close = function() agenda.sleep(0) closed = closed + 1 end,
+    }
+    setmetatable(object, metatable)
+    agenda.run(function()
+      for _ in agenda.aiter(object) do break end
+      assert.equal(1, closed)
+    end)
+  end)
+
+  it("of an object whose __anext gives a leading nil is RuntimeError, never a silent end", function()
+    local object = setmetatable({}, {
+      __aiter = function(self) return self end,
+      __anext = agenda.async(function() return nil, 2 end),
+    })
+    agenda.run(function()
+      expect.raises_like(errors.RuntimeError, "leading nil", collect, agenda.aiter(object))
+    end)
+  end)
+
   it("of a generator gives its values and closes it", function()
     local closed = false
     local gen = agenda.generator(function()

@@ -301,6 +301,10 @@ describe("await: where it cannot", function()
     expect.raises(errors.RuntimeError, nil, await, fut)
   end)
 
+  it("the main thread is TypeError for what cannot be awaited anywhere", function()
+    expect.raises_like(errors.TypeError, "can't be used in 'await' expression", agenda.await, 42)
+  end)
+
   it("the main thread is RuntimeError for sleep", function()
     expect.raises(errors.RuntimeError, nil, agenda.sleep, 0)
   end)

@@ -37,6 +37,22 @@ describe("the trace of an error that the awaiting function catches", function()
     assert.truthy(text:find("awaited by:.*waiting"))
   end)
 
+  it("shows where a string was raised that nobody catches on the way", function()
+    local inner = agenda.async("inner", function()
+      local function innermost() error("a string that crosses three coroutines") end
+      agenda.sleep(0)
+      innermost()
+    end)
+    local outer = agenda.async("outer", function()
+      agenda.await(inner())
+      return "never"
+    end)
+    local err
+    agenda.run(function() err = select(2, pcall(agenda.await, agenda.spawn(outer()))) end)
+    local text = agenda.traceback(err)
+    assert.truthy(text:find("innermost.*awaited by:"))
+  end)
+
   it("is not shown twice when nobody catches it on the way", function()
     local err
     local inner = agenda.async("inner", function() error(agenda.errors.ValueError("bad")) end)
