@@ -31,6 +31,12 @@ void agenda_ready_queue_trim(lua_State *L, agenda_ready_queue *queue);
 /* Makes room for one more entry, so that a following push cannot fail. [may raise memory error] */
 void agenda_ready_queue_grow(lua_State *L, agenda_ready_queue *queue);
 
+static inline bool agenda_ready_queue_has_room(const agenda_ready_queue *queue)
+{
+  return queue->count < queue->size;
+}
+
+/* L may be NULL if there is room. */
 static inline void agenda_ready_queue_push(lua_State *L, agenda_ready_queue *queue,
                                            agenda_item_kind kind, void *item)
 {

@@ -81,24 +81,21 @@ enum {
   AGENDA_STREAM_SLOTS = AGENDA_STREAM_FILTER
 };
 
+/* NB: what a read that waits and a write that is sent at once use comes first, close together. */
 struct agenda_stream {
-  agenda_watch watch;
-  ev_io reading, writing;
-  agenda_event_loop *loop;        /* NULL once closed */
+  ev_io reading;
+  agenda_event_loop *loop;  /* NULL once closed */
+  agenda_park reader;       /* the task that waits for input, but for one that is driven by hand */
   agenda_stream_shared *shared;
   agenda_stream_input input;
-  agenda_stream_output output;
-  struct agenda_filter *filter; /* user value AGENDA_STREAM_FILTER, or NULL */
-  char *wire;               /* what came out of the filter and is not sent, or NULL */
-  uint32_t wire_size, wire_sent; /* counted in `output.unsent` */
   size_t limit;
   size_t wanted;            /* of the read under way: its n */
+  struct agenda_filter *filter; /* user value AGENDA_STREAM_FILTER, or NULL */
+  agenda_stream_output output;
   int fd;                   /* -1 once closed, also by write_eof */
   int read_error;           /* an errno that comes after the data, or 0 */
   int write_error;          /* an errno, for good, or 0 */
-  agenda_park reader;       /* the task that waits for input, but for one that is driven by hand */
-  uint32_t anchor;
-  uint32_t drained_step;    /* the schedule's, when that was so */
+  uint32_t drained_step;    /* the schedule's, when `drained` was so */
   uint8_t status;           /* agenda_stream_status */
   uint8_t medium;           /* agenda_stream_medium */
   uint8_t events;           /* of libev, since the last turn */
@@ -117,6 +114,11 @@ struct agenda_stream {
   bool keeps_input;         /* for the next stream, when the loop closes: standard input */
   bool standard;            /* a standard stream, which nobody needs to close */
   bool shared_file;         /* and others have its open file: see stream_standard.c */
+  agenda_watch watch;
+  ev_io writing;
+  char *wire;               /* what came out of the filter and is not sent, or NULL */
+  uint32_t wire_size, wire_sent; /* counted in `output.unsent` */
+  uint32_t anchor;
 };
 
 /* What Lua has. */

@@ -21,6 +21,10 @@ static void on_readable(struct ev_loop *ev, ev_io *io, int revents)
     ev_io_stop(ev, io);
     return;
   }
+  if (AGENDA_LIKELY(agenda_task_unpark_quick(&stream->reader))) {
+    agenda_stream_await_input(stream, false);
+    return;
+  }
   stream->events |= EV_READ;
   agenda_loop_happened(&stream->watch);
 }
@@ -39,11 +43,6 @@ static void happened(lua_State *L, agenda_event_loop *loop, agenda_watch *watch)
   int events = stream->events, top = lua_gettop(L);
   (void)loop;
   stream->events = 0;
-  if (AGENDA_LIKELY(events == EV_READ && stream->reader.task != NULL)) {
-    agenda_stream_await_input(stream, false);
-    agenda_task_unpark(L, &stream->reader);
-    return;
-  }
   luaL_checkstack(L, 20, "stream");
   agenda_stream_push_open(L, stream);
   if (events & EV_READ)

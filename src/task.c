@@ -143,6 +143,15 @@ void agenda_task_unpark(lua_State *L, agenda_park *park)
     schedule_step(L, park->task);
 }
 
+bool agenda_task_unpark_quick(agenda_park *park)
+{
+  agenda_task *task = park->task;
+  if (task == NULL || task->scheduled || !agenda_ready_queue_has_room(&task->future.schedule->ready))
+    return false;
+  schedule_step(NULL, task);
+  return true;
+}
+
 void agenda_task_leave(agenda_park *park)
 {
   if (park->task == NULL)

@@ -71,6 +71,9 @@ void agenda_task_park(agenda_task *task, agenda_park *park);
 /* The task that waits there, if any, goes to the ready queue. [-0, +0, may raise memory error] */
 void agenda_task_unpark(lua_State *L, agenda_park *park);
 
+/* The same, if that takes no memory; false if nothing was done. */
+bool agenda_task_unpark_quick(agenda_park *park);
+
 /* No task waits there any more. */
 void agenda_task_leave(agenda_park *park);
 
