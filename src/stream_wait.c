@@ -82,7 +82,7 @@ static void count(agenda_stream *stream, bool *counted, bool on)
 void agenda_stream_await_input(agenda_stream *stream, bool on)
 {
   count(stream, &stream->watching_input, on);
-  if (on)
+  if (on && AGENDA_UNLIKELY(!ev_is_active(&stream->reading)))
     ev_io_start(stream->loop->ev, &stream->reading);
 }
 
@@ -129,9 +129,9 @@ void agenda_stream_wake_all(lua_State *L, int index, int slot)
 
 /* ----- waiting ------------------------------------------------------------------------- */
 
-static void check_can_wait(lua_State *L, const char *what)
+static void check_can_wait(lua_State *L, agenda_state *state, const char *what)
 {
-  const char *why = agenda_frame_cannot_wait(L, agenda_state_here(L), true);
+  const char *why = agenda_frame_cannot_wait(L, state, true);
   if (AGENDA_UNLIKELY(why != NULL))
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot %s: %s", what, why);
 }
@@ -174,8 +174,8 @@ static void push_reader(lua_State *L, agenda_stream *stream)
 int agenda_stream_wait_input(lua_State *L, agenda_stream *stream, lua_KContext context,
                              lua_KFunction k)
 {
-  check_can_wait(L, "read");
-  agenda_state *state = agenda_state_here(L);
+  agenda_state *state = stream->loop->object.state;
+  check_can_wait(L, state, "read");
   agenda_task *task = state->runner->kind == AGENDA_RUNNER_TASK ? state->runner->task : NULL;
   bool parks = task != NULL && task->future.schedule == stream->loop->schedule;
   if (AGENDA_UNLIKELY(!parks)) {
@@ -213,7 +213,7 @@ agenda_stream *agenda_stream_read_resumed(lua_State *L)
   if (stream->loop != NULL)
     agenda_stream_await_input(stream, false);
   if (AGENDA_LIKELY(parked))
-    agenda_frame_resumed(L, agenda_state_here(L));
+    agenda_frame_resumed(L, handle->object.state);
   else
     resumed(L);
   stream->woken = true;
@@ -240,7 +240,7 @@ static void append_waiter(lua_State *L)
 
 int agenda_stream_wait_listed(lua_State *L, int slot, const char *what, lua_KFunction k)
 {
-  check_can_wait(L, what);
+  check_can_wait(L, agenda_state_here(L), what);
   agenda_stream *stream = ((agenda_stream_handle *)lua_touserdata(L, 1))->stream;
   lua_settop(L, 1);
   agenda_future_create(L, agenda_state_here(L), stream->loop->schedule);
