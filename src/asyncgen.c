@@ -116,6 +116,13 @@ void agenda_asyncgen_begin(lua_State *L, agenda_asyncgen *generator, int index)
     agenda_body_set_extra(L, index, AGENDA_EXTRA_FINALIZER);
 }
 
+void agenda_asyncgen_set_at_hand(agenda_state *state, agenda_asyncgen_at_hand at_hand, void *source)
+{
+  agenda_asyncgen *generator = of_frame(state->current);
+  generator->at_hand = at_hand;
+  generator->source = source;
+}
+
 /*** The next values, or nil at the end: what a `for` calls. Awaits.
 @function asyncgen:__call
 @return the yielded values
@@ -133,8 +140,10 @@ static int l_asyncgen_call(lua_State *L)
       if (frame->status != AGENDA_FRAME_CREATED)
         return l_asyncgen_call(L); /* the hook has iterated it */
       /* FALLTHROUGH */
-    case AGENDA_FRAME_SUSPENDED:
-      return agenda_frame_call(L, frame, 0, false, receive_iteration);
+    case AGENDA_FRAME_SUSPENDED: {
+      int n = generator->at_hand != NULL ? generator->at_hand(L, generator->source) : 0;
+      return n > 0 ? n : agenda_frame_call(L, frame, 0, false, receive_iteration);
+    }
     case AGENDA_FRAME_FINISHED:
       lua_pushnil(L);
       return 1;

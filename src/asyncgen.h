@@ -7,8 +7,16 @@
 #include "body.h"
 #include "hooks.h"
 
+/*
+** For a body in C that often has its next value at hand: pushes it, or gives 0, without the body's
+** coroutine and without waiting or raising. Whatever it does the body would do as well. [-0, +n]
+*/
+typedef int (*agenda_asyncgen_at_hand)(lua_State *L, void *source);
+
 typedef struct agenda_asyncgen {
   agenda_body body;
+  agenda_asyncgen_at_hand at_hand; /* or NULL */
+  void *source;        /* its argument, which the body keeps alive */
   agenda_host *host;   /* that has adopted it, while it is open, or NULL */
   unsigned memory;     /* in use when the guard was made, less guards: see asyncgen_guard.c */
   bool protected;      /* it has a guard */
@@ -50,6 +58,10 @@ agenda_asyncgen_call *agenda_asyncgen_new_call(lua_State *L, int index, agenda_a
 /* Raises the error on the top at the yield of a call that has not been stepped, as a task does
 ** that is cancelled before its first run. The call is at index 1: `return ...`. */
 int agenda_asyncgen_call_throw(lua_State *L);
+
+/* From the body of the generator that runs: how its next values may be had. */
+void agenda_asyncgen_set_at_hand(agenda_state *state, agenda_asyncgen_at_hand at_hand,
+                                 void *source);
 
 void agenda_open_asyncgen(lua_State *L);
 void agenda_open_asyncgen_call(lua_State *L);

@@ -7,6 +7,7 @@
 */
 #include <string.h>
 
+#include "asyncgen.h"
 #include "errors.h"
 #include "stream.h"
 
@@ -427,9 +428,26 @@ static int next_item(lua_State *L, read_verb verb)
   return yield_item(L, verb);
 }
 
+/* A whole line that is buffered; all else is for the body. */
+static int line_at_hand(lua_State *L, void *source)
+{
+  agenda_stream *stream = ((agenda_stream_handle *)source)->stream;
+  agenda_stream_input *input = &stream->input;
+  if (stream->status != AGENDA_STREAM_OPEN || stream->read_under_way)
+    return 0;
+  const char *data = input->data + input->start;
+  const char *end = input->end > input->start ? memchr(data, '\n', input->end - input->start) : NULL;
+  if (end == NULL || (size_t)(end - data) > stream->limit || agenda_stream_turn_due(L, stream))
+    return 0;
+  lua_pushlstring(L, data, (size_t)(end - data));
+  agenda_stream_skip(L, stream, (size_t)(end - data) + 1);
+  return 1;
+}
+
 /* The body of lines(). */
 static int l_lines_body(lua_State *L)
 {
+  agenda_asyncgen_set_at_hand(agenda_state_here(L), line_at_hand, lua_touserdata(L, 1));
   lua_settop(L, 2);
   return next_item(L, READ_LINE);
 }

@@ -378,6 +378,56 @@ describe("reading a stream", function()
     end)
   end)
 
+  describe("lines that have come already", function()
+    it("are not given by a stream that was closed meanwhile", function()
+      with(function(a, b)
+        a:write("one\ntwo\nthree\n")
+        local seen = {}
+        expect.raises(errors.RuntimeError, nil, function()
+          for line in b:lines() do
+            seen[#seen + 1] = line
+            b:close()
+          end
+        end)
+        assert.same({ "one" }, seen)
+      end)
+    end)
+
+    it("are not given by a generator that was closed, nor twice", function()
+      with(function(a, b)
+        a:write("one\ntwo\nthree\nfour\nfive\n")
+        local g = b:lines()
+        local seen = { g(), await(g:anext()), g() }
+        await(g:aclose())
+        seen[#seen + 1] = tostring(g())
+        for line in b:lines() do
+          seen[#seen + 1] = line
+          if line then break end
+        end
+        assert.same({ "one", "two", "three", "nil", "four" }, seen)
+        assert.equal("five\n", b:readuntil())
+      end)
+    end)
+
+    it("take turns with other tasks", function()
+      with(function(a, b)
+        a:write(("x\n"):rep(10000))
+        a:close()
+        local turns, lines = 0, 0
+        local other = spawn(function()
+          while true do
+            turns = turns + 1
+            agenda.sleep(0)
+          end
+        end)
+        for _ in b:lines() do lines = lines + 1 end
+        other:cancel()
+        assert.equal(10000, lines)
+        assert.is_true(turns > 20, turns)
+      end)
+    end)
+  end)
+
   describe("chunks", function()
     it("gives what comes, at most n bytes at a time", function()
       with(function(a, b)
