@@ -4,6 +4,7 @@
 #ifndef AGENDA_READY_QUEUE_H
 #define AGENDA_READY_QUEUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "compat.h"
