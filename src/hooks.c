@@ -3,7 +3,8 @@
 **
 ** A running loop would pay two calls of Lua functions for each async generator. So it is a host:
 ** its two hooks are ordinary functions to whoever asks for them, and as long as nobody has
-** replaced them the library puts the generator into the host's table instead of calling.
+** asked for them or replaced them the library puts the generator into the host's table instead of
+** calling, and the functions are not even there.
 */
 #include "hooks.h"
 
@@ -61,19 +62,6 @@ void agenda_host_push_list(lua_State *L, const agenda_host *host)
   lua_settop(L, table - 1);
 }
 
-agenda_host *agenda_hooks_exchange(lua_State *L, agenda_host *host)
-{
-  agenda_state *state = agenda_state_get(L);
-  agenda_host *earlier = state->host;
-  agenda_slot_push_slow(L, AGENDA_SLOT_FIRSTITER);
-  agenda_slot_push_slow(L, AGENDA_SLOT_FINALIZER);
-  lua_rotate(L, -4, 2);
-  agenda_slot_set_slow(L, AGENDA_SLOT_FINALIZER);
-  agenda_slot_set_slow(L, AGENDA_SLOT_FIRSTITER);
-  state->host = host;
-  return earlier;
-}
-
 void agenda_hooks_first(lua_State *L, agenda_state *state, agenda_host **host, int index)
 {
   index = lua_absindex(L, index);
@@ -128,9 +116,17 @@ static void check_hook(lua_State *L, const char *field)
   lua_settop(L, 1);
 }
 
+static void show_hooks(lua_State *L)
+{
+  agenda_host *host = agenda_state_here(L)->host;
+  if (host != NULL)
+    host->show(L, host);
+}
+
 /* Whoever sets a hook takes over from a running loop. */
 static void leave_host(lua_State *L)
 {
+  show_hooks(L);
   agenda_state_here(L)->host = NULL;
 }
 
@@ -156,6 +152,7 @@ static int l_set_hooks(lua_State *L)
 @treturn table fields `firstiter` and `finalizer`, nil where none is set */
 static int l_get_hooks(lua_State *L)
 {
+  show_hooks(L);
   lua_createtable(L, 0, 2);
   agenda_slot_push(L, AGENDA_SLOT_FIRSTITER);
   lua_setfield(L, -2, "firstiter");
@@ -182,6 +179,7 @@ static int l_set_finalizer(lua_State *L)
 @treturn ?function nil if there is none */
 static int l_get_finalizer(lua_State *L)
 {
+  show_hooks(L);
   agenda_slot_push(L, AGENDA_SLOT_FINALIZER);
   return 1;
 }

@@ -19,6 +19,8 @@ typedef struct agenda_host {
   /* Starts the cleanup of the suspended generator at `index`, as a task; false if it cannot.
   ** [-0, +0, may raise] */
   bool (*close)(lua_State *L, struct agenda_host *host, int index);
+  /* Sets its hooks as functions, for those who ask for them or set others. [-0, +0, may raise] */
+  void (*show)(lua_State *L, struct agenda_host *host);
   void (*retain)(struct agenda_host *host);
   void (*release)(lua_State *L, struct agenda_host *host);
 } agenda_host;
@@ -32,11 +34,6 @@ void agenda_host_clear(lua_State *L, agenda_host *host);
 /* Pushes a list of those that are not collected, in the order of first iteration.
 ** [-0, +1, may raise] */
 void agenda_host_push_list(lua_State *L, const agenda_host *host);
-
-/* Makes `host` (NULL for none) the state's, with the Lua hooks that the functions on the top and
-** under it (firstiter, finalizer) stand for; gives the earlier ones in their place.
-** [-2, +2, may raise] */
-agenda_host *agenda_hooks_exchange(lua_State *L, agenda_host *host);
 
 /*
 ** The first iteration of the generator at `index`: calls the hook, or has the state's host adopt

@@ -20,7 +20,7 @@ enum {
   AGENDA_LOOP_INTERRUPT,         /* an error that is to come out of the run, or nil */
   AGENDA_LOOP_WATCHERS,          /* descriptor and direction, or signal -> watcher */
   AGENDA_LOOP_GENERATORS,        /* weak keys: async generators that came through a Lua hook */
-  AGENDA_LOOP_FIRSTITER,         /* the hooks that it installs while it runs */
+  AGENDA_LOOP_FIRSTITER,         /* its hooks as functions, made when they are asked for */
   AGENDA_LOOP_FINALIZER,
   AGENDA_LOOP_EARLIER_FIRSTITER, /* those that were there before */
   AGENDA_LOOP_EARLIER_FINALIZER,
@@ -63,8 +63,7 @@ struct agenda_event_loop {
   double armed;              /* what the timer is set to, or infinity */
   double rang;               /* when the timer last ended a poll */
   double slow;               /* slow_callback_duration, seconds */
-  agenda_host *earlier_host; /* the state's, while it runs; likewise the next three */
-  struct agenda_frame *frame;
+  struct agenda_frame *frame; /* the state's, while it runs; likewise the next two */
   struct agenda_runner *runner;
   bool earlier_debug;
   bool running, stopping;
@@ -80,6 +79,7 @@ struct agenda_event_loop {
   ev_idle idle;
   bool virtual_clock;        /* time jumps to the next deadline when all are blocked */
   bool interrupted;          /* AGENDA_LOOP_INTERRUPT is set */
+  bool hooks_shown;          /* its hooks are there as functions */
   bool reports_failures;     /* AGENDA_DEBUG=1: of tasks, at the end of the turn */
 };
 
@@ -207,8 +207,9 @@ void agenda_open_loop_reports(lua_State *L);
 
 /* ----- loop_hooks.c */
 
-/* Saves the async generator hooks in force and installs the loop's; brings them back. */
-void agenda_loop_enter_hooks(lua_State *L, agenda_event_loop *loop, int index);
+/* The loop serves async generators as their host, and no longer; then the hooks are again what they
+** were before. The loop is at `index`. */
+void agenda_loop_enter_hooks(agenda_event_loop *loop);
 void agenda_loop_leave_hooks(lua_State *L, agenda_event_loop *loop, int index);
 
 /* Prepares a new loop for that. */

@@ -17,11 +17,6 @@ static bool start_cleanup(lua_State *L, agenda_host *host, int index)
   return agenda_task_close_generator(L, AGENDA_LIST_OWNER(host, agenda_schedule, host), index);
 }
 
-void agenda_loop_init_hooks(agenda_event_loop *loop)
-{
-  loop->schedule->host.close = start_cleanup;
-}
-
 /* ----- the hooks as functions; the loop is their second upvalue ------------------------ */
 
 /* Registers the generator with the loop, in the order of first iteration. */
@@ -66,25 +61,59 @@ static void push_hook(lua_State *L, int index, int slot, lua_CFunction function)
   lua_setiuservalue(L, index, slot);
 }
 
-void agenda_loop_enter_hooks(lua_State *L, agenda_event_loop *loop, int index)
+/* In place of those that were there before the loop ran, which it keeps. */
+static void show_hooks(lua_State *L, agenda_host *host)
 {
-  push_hook(L, index, AGENDA_LOOP_FIRSTITER, l_firstiter);
-  push_hook(L, index, AGENDA_LOOP_FINALIZER, l_finalizer);
-  loop->earlier_host = agenda_hooks_exchange(L, &loop->schedule->host);
+  luaL_checkstack(L, 6, "hooks");
+  agenda_loop_push(L, AGENDA_LIST_OWNER(host, agenda_schedule, host));
+  int index = lua_gettop(L);
+  agenda_event_loop *loop = lua_touserdata(L, index);
+  if (!loop->hooks_shown) {
+    push_hook(L, index, AGENDA_LOOP_FINALIZER, l_finalizer);
+    push_hook(L, index, AGENDA_LOOP_FIRSTITER, l_firstiter);
+    loop->hooks_shown = true;
+    agenda_slot_push_slow(L, AGENDA_SLOT_FIRSTITER);
+    lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
+    agenda_slot_push_slow(L, AGENDA_SLOT_FINALIZER);
+    lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FINALIZER);
+    agenda_slot_set_slow(L, AGENDA_SLOT_FIRSTITER);
+    agenda_slot_set_slow(L, AGENDA_SLOT_FINALIZER);
+  }
+  lua_settop(L, index - 1);
+}
+
+/* Puts those back that were there before. */
+static void hide_hooks(lua_State *L, agenda_event_loop *loop, int index)
+{
+  loop->hooks_shown = false;
+  lua_getiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
+  agenda_slot_set_slow(L, AGENDA_SLOT_FIRSTITER);
+  lua_getiuservalue(L, index, AGENDA_LOOP_EARLIER_FINALIZER);
+  agenda_slot_set_slow(L, AGENDA_SLOT_FINALIZER);
+  lua_pushnil(L);
   lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FINALIZER);
+  lua_pushnil(L);
   lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
+}
+
+/* ----- while the loop runs ------------------------------------------------------------- */
+
+void agenda_loop_init_hooks(agenda_event_loop *loop)
+{
+  loop->schedule->host.close = start_cleanup;
+  loop->schedule->host.show = show_hooks;
+}
+
+void agenda_loop_enter_hooks(agenda_event_loop *loop)
+{
+  loop->object.state->host = &loop->schedule->host;
 }
 
 void agenda_loop_leave_hooks(lua_State *L, agenda_event_loop *loop, int index)
 {
-  lua_getiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
-  lua_getiuservalue(L, index, AGENDA_LOOP_EARLIER_FINALIZER);
-  agenda_hooks_exchange(L, loop->earlier_host);
-  lua_pop(L, 2);
-  lua_pushnil(L);
-  lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FINALIZER);
-  lua_pushnil(L);
-  lua_setiuservalue(L, index, AGENDA_LOOP_EARLIER_FIRSTITER);
+  loop->object.state->host = NULL;
+  if (loop->hooks_shown)
+    hide_hooks(L, loop, index);
 }
 
 /* ----- the generators that are open ---------------------------------------------------- */

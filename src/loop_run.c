@@ -264,7 +264,7 @@ static void check_not_running(lua_State *L, const agenda_event_loop *loop)
 static void enter(lua_State *L, agenda_event_loop *loop)
 {
   agenda_state *state = loop->object.state;
-  agenda_loop_enter_hooks(L, loop, 1);
+  agenda_loop_enter_hooks(loop);
   lua_pushvalue(L, 1);
   agenda_slot_set(L, AGENDA_SLOT_LOOP);
   loop->running = true;
