@@ -421,10 +421,10 @@ void agenda_task_step(lua_State *L, agenda_task *task)
     never_run(L, task);
     return;
   }
-  if (task->packed != AGENDA_UNPACKED) {
+  bool pushed = task->packed != AGENDA_UNPACKED; /* many end in the step in which they begin */
+  if (pushed) {
     agenda_task_push(L, task);
     agenda_task_begin(L, task, -1);
-    lua_pop(L, 1);
   }
   if (AGENDA_UNLIKELY(never_runs)) {
     task->must_cancel = false;
@@ -453,8 +453,11 @@ void agenda_task_step(lua_State *L, agenda_task *task)
   if (AGENDA_UNLIKELY(before != 0 || state->has_context))
     leave_context(L, state, task, before);
   if (what != AGENDA_WAIT) {
-    agenda_task_push(L, task);
+    if (!pushed)
+      agenda_task_push(L, task);
     agenda_frame_take(L, task->base, where, n);
     finish(L, task, what, n);
   }
+  else if (pushed)
+    lua_pop(L, 1);
 }
