@@ -436,7 +436,8 @@ static int line_at_hand(lua_State *L, void *source)
   if (stream->status != AGENDA_STREAM_OPEN || stream->read_under_way)
     return 0;
   const char *data = input->data + input->start;
-  const char *end = input->end > input->start ? memchr(data, '\n', input->end - input->start) : NULL;
+  size_t length = input->end - input->start;
+  const char *end = length > 0 ? memchr(data, '\n', length) : NULL;
   if (end == NULL || (size_t)(end - data) > stream->limit || agenda_stream_turn_due(L, stream))
     return 0;
   lua_pushlstring(L, data, (size_t)(end - data));

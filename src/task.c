@@ -146,7 +146,8 @@ void agenda_task_unpark(lua_State *L, agenda_park *park)
 bool agenda_task_unpark_quick(agenda_park *park)
 {
   agenda_task *task = park->task;
-  if (task == NULL || task->scheduled || !agenda_ready_queue_has_room(&task->future.schedule->ready))
+  if (task == NULL || task->scheduled ||
+      !agenda_ready_queue_has_room(&task->future.schedule->ready))
     return false;
   schedule_step(NULL, task);
   return true;
