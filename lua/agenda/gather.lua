@@ -100,10 +100,17 @@ function gather.gather(...)
   local outer = common_loop(distinct):create_future()
   local pending, cancel_requested = #distinct, false
 
+  -- A cancellation is not reported when nobody asks for it.
+  local function fail(err)
+    outer:set_exception(err)
+    if errors.CancelledError:is(err) then
+      outer:exception()
+    end
+  end
+
   local function finish()
     if cancel_requested then
-      outer:set_exception(errors.CancelledError(cancel_requested.message))
-      return
+      return fail(errors.CancelledError(cancel_requested.message))
     end
     local results = {n = n}
     for i = 1, n do
@@ -123,8 +130,7 @@ function gather.gather(...)
     if not options.return_exceptions then
       local err = error_of(child)
       if err ~= nil then
-        outer:set_exception(err)
-        return
+        return fail(err)
       end
     end
     if pending == 0 then

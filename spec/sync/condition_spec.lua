@@ -103,6 +103,23 @@ describe("agenda.condition", function()
     assert.equal("v", condition:wait_for(function() return "v" end))
   end)
 
+  in_run("wait_for needs no lock when f is true at once", function()
+    local condition = agenda.condition()
+    assert.same({ 1 }, condition:wait_for(function() return { 1 } end))
+    fails(errors.RuntimeError, condition.wait_for, condition, function() return false end)
+  end)
+
+  in_run("wait_for takes what can be called, and nothing else", function()
+    local condition = agenda.condition()
+    local callable = setmetatable({}, { __call = function() return "called" end })
+    assert.equal("called", condition:wait_for(callable))
+    local err = loopkit.bad_argument(1, "wait_for", function() condition:wait_for(5) end)
+    assert.truthy(err:find("(function expected, got number)", 1, true))
+    err = loopkit.bad_argument(1, "wait_for", function() condition:wait_for() end)
+    assert.truthy(err:find("(function expected, got no value)", 1, true))
+    loopkit.bad_argument(1, "wait_for", function() condition:wait_for({}) end)
+  end)
+
   in_run("wait_for waits until f is true", function()
     local condition, n = agenda.condition(), 0
     local waiter = started(function()
