@@ -5,6 +5,7 @@
 --     first ... last     the waiters; one that was woken stays until it runs, so that a late comer
 --                        sees it and does not overtake it
 --     cursor             the first that was not woken yet
+--     waited_on          whether it ever was, and so belongs to a loop
 --
 -- A waiter is cancelled by way of its future, which is done then before its task has run: such a
 -- waiter is passed over. One that was woken and then cancelled is told so by `granted` together
@@ -25,11 +26,11 @@ local function running_loop(list)
   local loop = get_running_loop()
   local bound = loops[list]
   if bound ~= loop then
-    if bound then
+    if list.waited_on then
       error(errors.RuntimeError(("%s is bound to a different event loop")
         :format(tostring(list.owner or list))), 0)
     end
-    loops[list] = loop
+    loops[list], list.waited_on = loop, true
   end
   return loop
 end
