@@ -106,6 +106,87 @@ describe("agenda.barrier", function()
     assert.equal(0, agenda.await(other))
   end)
 
+  -- Six tasks; the third to go on calls `stop`. How many went on, and how many it was broken for.
+  local function stopped_half_way(barrier, stop)
+    local passed, broken, tasks = 0, 0, {}
+    for i = 1, 6 do
+      tasks[i] = agenda.spawn(function()
+        local ok, err = pcall(barrier.wait, barrier)
+        if ok then
+          passed = passed + 1
+          if passed == 3 then stop() end
+        elseif errors.BrokenBarrierError:is(err) then
+          broken = broken + 1
+        end
+      end)
+    end
+    agenda.await(agenda.gather(tasks))
+    return passed, broken
+  end
+
+  in_run("is broken by abort for those who were let go and have not run", function()
+    local barrier = agenda.barrier(6)
+    assert.same({ 3, 3 }, { stopped_half_way(barrier, function() barrier:abort() end) })
+    assert.is_true(barrier.broken)
+    assert.equal(0, barrier.n_waiting)
+  end)
+
+  in_run("reset breaks those who were let go and have not run, not who came after them", function()
+    local barrier = agenda.barrier(2)
+    local first = started(barrier.wait, barrier)
+    local late = agenda.spawn(barrier.wait, barrier)
+    agenda.spawn(barrier.reset, barrier)
+    assert.equal(1, barrier:wait())
+    fails(errors.BrokenBarrierError, agenda.await, first)
+    assert.is_false(late:done())
+    assert.equal(1, barrier.n_waiting)
+    assert.equal(1, barrier:wait())
+    assert.equal(0, agenda.await(late))
+  end)
+
+  in_run("reset breaks those who were let go and have not run", function()
+    local barrier = agenda.barrier(6)
+    assert.same({ 3, 3 }, { stopped_half_way(barrier, function() barrier:reset() end) })
+    assert.is_false(barrier.broken)
+    local tasks = party(barrier, 5)
+    assert.equal(5, barrier:wait())
+    agenda.await(agenda.gather(tasks))
+  end)
+
+  for _, stop in ipairs { "abort", "reset" } do
+    in_run(stop .. " counts right when one was cancelled and has not run yet", function()
+      local barrier = agenda.barrier(3)
+      local tasks = party(barrier, 2)
+      tasks[1]:cancel()
+      barrier[stop](barrier)
+      fails(errors.CancelledError, agenda.await, tasks[1])
+      fails(errors.BrokenBarrierError, agenda.await, tasks[2])
+      barrier:reset()
+      assert.equal(0, barrier.n_waiting)
+      tasks = party(barrier, 2)
+      assert.equal(2, barrier.n_waiting)
+      assert.equal(2, barrier:wait())
+      agenda.await(agenda.gather(tasks))
+    end)
+  end
+
+  in_run("keeps who comes waiting while those before are let go", function()
+    local barrier = agenda.barrier(2)
+    local first = started(barrier.wait, barrier)
+    assert.equal(1, barrier:wait())
+    local log = {}
+    local late = agenda.spawn(function() log[1] = barrier:wait() end)
+    assert.is_false(first:done())
+    assert.equal(0, barrier:wait())
+    agenda.await(late)
+    assert.same({ 1 }, log)
+    assert.equal(0, first:result())
+  end)
+
+  in_run("has no other fields", function()
+    assert.is_nil(agenda.barrier(1).no_such_field)
+  end)
+
   in_run("is entered by waiting", function()
     local barrier = agenda.barrier(1)
     assert.equal(0, getmetatable(barrier).__aenter(barrier))
