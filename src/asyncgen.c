@@ -276,7 +276,7 @@ static void report_collected(lua_State *L)
   const char *made = lua_tostring(L, -1);
   const char *message = lua_pushfstring(
     L, "async generator '%s' was collected while suspended (made at %s); close it, or iterate over "
-    "the call itself", name, made != NULL ? made : "?");
+    "the call itself", name, made != NULL && *made != '\0' ? made : "?");
   lua_createtable(L, 0, 2);
   lua_pushvalue(L, 1);
   lua_setfield(L, -2, "asyncgen");

@@ -183,7 +183,7 @@ static void warn_never_awaited(lua_State *L)
   lua_createtable(L, 0, 2);
   lua_pushvalue(L, 1);
   lua_setfield(L, -2, "coroutine");
-  if (agenda_body_push_extra(L, 1, AGENDA_EXTRA_MADE) == LUA_TSTRING) {
+  if (agenda_body_push_extra(L, 1, AGENDA_EXTRA_MADE) == LUA_TSTRING && lua_rawlen(L, -1) > 0) {
     message = lua_pushfstring(L, "%s (made at %s)", message, lua_tostring(L, -1));
     lua_insert(L, -3);
   }

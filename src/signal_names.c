@@ -3,6 +3,7 @@
 */
 #include "signal_names.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "errors.h"
@@ -33,12 +34,36 @@ static const struct {
   {NULL, 0}
 };
 
+/* "SIGRTMIN", "SIGRTMIN+3" and "SIGRTMAX"; 0 for other names. */
+static int real_time_number(const char *name)
+{
+#ifdef SIGRTMIN
+  static const char base[] = "SIGRTMIN";
+  enum { LENGTH = sizeof base - 1 };
+  char *end;
+  if (strcmp(name, "SIGRTMAX") == 0)
+    return SIGRTMAX;
+  if (strncmp(name, base, LENGTH) != 0)
+    return 0;
+  if (name[LENGTH] == '\0')
+    return SIGRTMIN;
+  if (name[LENGTH] != '+' || name[LENGTH + 1] < '0' || name[LENGTH + 1] > '9')
+    return 0;
+  unsigned long offset = strtoul(name + LENGTH + 1, &end, 10);
+  if (*end == '\0' && offset <= (unsigned long)(SIGRTMAX - SIGRTMIN))
+    return SIGRTMIN + (int)offset;
+#else
+  (void)name;
+#endif
+  return 0;
+}
+
 static int number_of(const char *name)
 {
   for (int i = 0; names[i].name != NULL; i++)
     if (strcmp(names[i].name, name) == 0)
       return names[i].number;
-  return 0;
+  return real_time_number(name);
 }
 
 int agenda_signal_number(lua_State *L, int index)

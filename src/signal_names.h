@@ -12,8 +12,8 @@
 #define NSIG 65
 #endif
 
-/* The signal that the argument names: "SIGTERM" or a number. Raises ValueError for one that there
-** is not, an argument error for another type. */
+/* The signal that the argument names: "SIGTERM", "SIGRTMIN+3" or a number. Raises ValueError for
+** one that there is not, an argument error for another type. */
 int agenda_signal_number(lua_State *L, int index);
 
 /* Pushes "SIGTERM", for one of the real time "SIGRTMIN+3". [-0, +1] */

@@ -222,6 +222,8 @@ function Methods:send_signal(sig)
   check.self(self, Process, "send_signal")
   if type(sig) ~= "string" and type(sig) ~= "number" then
     check.refuse(1, "send_signal", "signal's name or number", sig)
+  elseif math.type(sig) == "float" and not math.tointeger(sig) then
+    error("bad argument #1 to 'send_signal' (number has no integer representation)", 2)
   end
   self._child:signal(sig)
 end

@@ -199,6 +199,9 @@ for _, road in ipairs(roads) do
         p = agenda.subprocess{"sleep", "60"}
         p:send_signal(2)
         assert.same({n = 2, nil, "SIGINT"}, table.pack(p:wait()))
+        p = agenda.subprocess{"sleep", "60"}
+        p:send_signal("SIGRTMIN+3")
+        assert.same({n = 2, nil, "SIGRTMIN+3"}, table.pack(p:wait()))
       end)
     end)
 

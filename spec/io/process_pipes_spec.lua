@@ -333,6 +333,8 @@ describe("bad use of a process", function()
       expect.raises(errors.ValueError, "unknown signal 1000", p.send_signal, p, 1000)
       expect.bad_argument("bad argument #1 to 'send_signal' (signal's name or number expected, got no value)",
         function() p:send_signal() end)
+      expect.bad_argument("bad argument #1 to 'send_signal' (number has no integer representation)",
+        function() p:send_signal(1.5) end)
     end)
   end)
 end)

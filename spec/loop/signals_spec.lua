@@ -223,6 +223,16 @@ describe("signals", function()
       assert.is_false(loop:remove_signal_handler("SIGUSR1"))
     end)
 
+    it("knows the real time signals by name", function()
+      for _, name in ipairs {"SIGRTMIN", "SIGRTMIN+3", "SIGRTMAX"} do
+        loop:add_signal_handler(name, print)
+        assert.is_true(loop:remove_signal_handler(name))
+      end
+      for _, name in ipairs {"SIGRTMIN+", "SIGRTMIN+-1", "SIGRTMIN+1x", "SIGRTMIN+100", "SIGRTMINX"} do
+        fails(errors.ValueError, loop.add_signal_handler, loop, name, print)
+      end
+    end)
+
     it("is refused by a closed loop", function()
       loop:close()
       local err = fails(errors.RuntimeError, loop.add_signal_handler, loop, "SIGUSR1", print)
