@@ -175,12 +175,14 @@ demo: ## set up, build, follow a live log through a pipeline, serve HTTP to curl
 	@$(SUBMAKE) all
 	@script/demo
 
+SNIPPETS = README.md docs/tutorial.md docs/cookbook.md docs/embedding.md $(wildcard docs/reference/*.md)
+
 .PHONY: examples
 examples: ## run every example and every snippet of the documents, check what they print
 	@script/setup build test
 	@$(SUBMAKE) all
 	@script/with_tree $(LUA) script/check_examples.lua
-	@script/with_tree $(LUA) script/check_snippets.lua docs/tutorial.md docs/cookbook.md docs/embedding.md README.md
+	@script/with_tree $(LUA) script/check_snippets.lua $(SNIPPETS)
 
 .PHONY: bench
 bench: ## run the benchmarks beside their yardsticks; BENCH=name for one

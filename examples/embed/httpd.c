@@ -76,6 +76,8 @@ static char page[1024];
 
 static void add(buffer *b, const void *data, size_t size)
 {
+  if (size == 0)
+    return;
   if (b->size + size > b->room) {
     b->room = 2 * (b->size + size);
     b->data = realloc(b->data, b->room);
@@ -90,6 +92,8 @@ static void add(buffer *b, const void *data, size_t size)
 
 static void drop(buffer *b, size_t size)
 {
+  if (size == 0)
+    return;
   b->size -= size;
   memmove(b->data, b->data + size, b->size);
 }

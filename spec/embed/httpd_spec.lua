@@ -1,8 +1,18 @@
 local agenda = require "agenda"
 local program = require "spec.support.program"
 
--- NB: under other variants the clients, too, would be other than they are.
-if not program.available() or (os.getenv("AGENDA_VARIANT") or "") ~= "" then return end
+local variant = os.getenv("AGENDA_VARIANT") or ""
+if not program.available() or (variant ~= "" and variant ~= "asan") then return end
+
+-- NB: what a sanitizer preloads is for us; curl and pgrep hang with it before they do anything.
+local function output_of(command)
+  return program.output("unset LD_PRELOAD; " .. command)
+end
+
+local function open(command)
+  return assert(io.popen("unset LD_PRELOAD; " .. command))
+end
+
 
 -- A server that runs for one spec.
 local server
@@ -30,7 +40,7 @@ local function start(workers, grace)
   server = {folder = folder, pid = pid:match("%d+")}
   server.port = wait_for(function() return read(folder .. "/out"):match(":(%d+)\n") end, "the server")
   server.url = "http://127.0.0.1:" .. server.port
-  wait_for(function() return program.output("curl -s " .. server.url .. "/-/ping") ~= "" end, "an answer")
+  wait_for(function() return output_of("curl -s " .. server.url .. "/-/ping") ~= "" end, "an answer")
 end
 
 local function alive() return program.run("kill -0 " .. server.pid) end
@@ -38,7 +48,7 @@ local function alive() return program.run("kill -0 " .. server.pid) end
 local function log() return read(server.folder .. "/log") end
 
 local function get(path, options)
-  return program.output(("curl -s -m 10 %s '%s%s'"):format(options or "", server.url, path))
+  return output_of(("curl -s -m 10 %s '%s%s'"):format(options or "", server.url, path))
 end
 
 -- The numbers of a page of lines with a name and a number.
@@ -107,7 +117,7 @@ describe("the HTTP server in examples/embed", function()
   it("serves from a new Lua state after SIGHUP, and finishes old requests #slow", function()
     start(1, 2)
     get("/sleep?0.01")
-    local pipe = io.popen(("curl -s -m 10 '%s/sleep?0.5'"):format(server.url))
+    local pipe = open(("curl -s -m 10 '%s/sleep?0.5'"):format(server.url))
     os.execute("sleep 0.1")
     os.execute(("echo 'return (require \"serve\")(function() return 200, {}, \"new\" end, ...)' > %s/handler.lua")
       :format(server.folder))
@@ -123,8 +133,8 @@ describe("the HTTP server in examples/embed", function()
 
   it("finishes requests after SIGTERM, and cancels those that take too long #slow", function()
     start(2, 0.5)
-    local short = io.popen(("curl -s -m 10 '%s/sleep?0.3'"):format(server.url))
-    local long = io.popen(("curl -s -m 10 '%s/sleep?100'"):format(server.url))
+    local short = open(("curl -s -m 10 '%s/sleep?0.3'"):format(server.url))
+    local long = open(("curl -s -m 10 '%s/sleep?100'"):format(server.url))
     os.execute("sleep 0.1")
     program.run("kill " .. server.pid)
     assert.equal("awake\n", short:read("a"))
@@ -140,6 +150,7 @@ end)
 describe("the HTTP server under load", function()
   after_each(stop)
 
+  local REQUESTS = variant == "" and 10000 or 1000
   local ROUTES = {"/hello", "/-/ping", "/sleep?0.002", "/ticks?4,0.002", "/large?100", "/echo?x"}
 
   -- One request; every other client goes away at some moment of its own choice.
@@ -177,28 +188,30 @@ describe("the HTTP server under load", function()
       status = numbers("/status")
       return status.tasks == 1
     end, "the end of the tasks")
-    local worker = program.output("pgrep -P " .. server.pid):match("%d+")
-    status.descriptors = tonumber(program.output(("ls /proc/%s/fd | wc -l"):format(worker)))
+    local worker = output_of("pgrep -P " .. server.pid):match("%d+")
+    status.descriptors = tonumber(output_of(("ls /proc/%s/fd | wc -l"):format(worker)))
     status.resident = tonumber(read(("/proc/%s/status"):format(worker)):match("VmRSS:%s*(%d+)"))
     return status
   end
 
-  it("leaks nothing in 10,000 requests with random disconnects #slow", function()
+  it("leaks nothing in thousands of requests with random disconnects #slow", function()
     start(1, 2)
-    load(3000)
+    load(REQUESTS // 3)
     local before = measure()
-    load(10000)
+    load(REQUESTS)
     local after = measure()
     assert.equal(before.descriptors, after.descriptors)
     assert.is_true(after.kilobytes <= before.kilobytes + 8, after.kilobytes - before.kilobytes .. " more KB of Lua's")
-    assert.is_true(after.resident <= before.resident + 1024, after.resident - before.resident .. " more KB resident")
+    if variant == "" then -- asan keeps what was freed for a while
+      assert.is_true(after.resident <= before.resident + 1024, after.resident - before.resident .. " more KB resident")
+    end
     assert.falsy(log():find("httpd"))
   end)
 
   it("leaks nothing under wrk, whose connections break off at its end #slow", function()
     start(1, 2)
     local function hit(path)
-      local output = program.output(("wrk -t1 -c50 -d1 '%s%s'"):format(server.url, path))
+      local output = output_of(("wrk -t1 -c50 -d1 '%s%s'"):format(server.url, path))
       assert.falsy(output:find("Non%-2xx"), output)
       assert.truthy(output:find("requests in"), output)
     end
