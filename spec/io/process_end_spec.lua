@@ -370,6 +370,8 @@ describe("a child that somebody else waited for", function()
       local agenda = require "agenda"
       agenda.run(function()
         local p = agenda.subprocess{"true"}
+        os.execute("sleep 0.05")
+        p:kill() -- there is no such process, and that is no error
         print(p:wait(), p.returncode)
       end)
     ]]

@@ -228,6 +228,17 @@ describe("process:communicate", function()
     end)
   end)
 
+  it("gives back the descriptors while the process object is there", function()
+    agenda.run(function()
+      agenda.subprocess{"true", stdout = "pipe"}:communicate() -- makes what the loop keeps
+      local before = processkit.descriptors()
+      local p = agenda.subprocess{"cat", stdin = "pipe", stdout = "pipe", stderr = "pipe"}
+      assert.same({"x", ""}, {p:communicate("x")})
+      assert.equal(before, processkit.descriptors())
+      assert.equal(0, p.returncode)
+    end)
+  end)
+
   it("takes a list of strings", function()
     agenda.run(function()
       local p = agenda.subprocess{"cat", stdin = "pipe", stdout = "pipe"}

@@ -255,11 +255,30 @@ describe("agenda.subprocess", function()
       assert.equal("0\n1\n2\n", text)
     end)
 
-    it("no ignored signals and an empty mask", function()
-      local text = output_of {"cat", "/proc/self/status"}
-      for name, mask in text:gmatch("Sig([BI]%a+):%s*(%x+)") do
-        assert.equal(0, tonumber(mask, 16), name)
+    it("none of the descriptors that C code forgot, however high", function()
+      local low, high = {}, {}
+      for i = 1, 20 do low[i] = assert(io.open("/dev/null")) end
+      for i = 1, 5 do high[i] = assert(io.open("/dev/null")) end
+      for _, file in ipairs(low) do file:close() end -- here come those of the call itself
+      local text = output_of {"ls", "/proc/self/fd"}
+      for _, file in ipairs(high) do file:close() end
+      assert.equal("0\n1\n2\n3\n", text) -- the last is that of ls
+    end)
+
+    it("no ignored signals and an empty mask, whatever this process was started with", function()
+      local path = write("status.lua", [[
+        local agenda = require "agenda"
+        agenda.run(function() agenda.subprocess{"cat", "/proc/self/status"}:wait() end)
+      ]])
+      local function masks_of(command)
+        local pipe <close> = assert(io.popen("env --ignore-signal=HUP,PIPE,USR1 --block-signal=USR2,TERM "
+          .. command))
+        return pipe:read("a"):match("SigBlk:%s*(%x+)%s+SigIgn:%s*(%x+)")
       end
+      local blocked, ignored = masks_of "cat /proc/self/status"
+      assert.is_true(tonumber(blocked, 16) ~= 0 and tonumber(ignored, 16) ~= 0)
+      blocked, ignored = masks_of("lua5.4 " .. path)
+      assert.same({0, 0}, {tonumber(blocked, 16), tonumber(ignored, 16)})
     end)
 
     it("/dev/null for null", function()

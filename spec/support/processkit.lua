@@ -15,6 +15,15 @@ function processkit.exists(pid)
   return look_up(pid) ~= nil
 end
 
+--- How many descriptors this process has open.
+function processkit.descriptors()
+  local count = 0
+  for name in lfs.dir("/proc/self/fd") do
+    if name:find("^%d+$") then count = count + 1 end
+  end
+  return count
+end
+
 --- How many children of this process have ended that nobody has waited for.
 function processkit.zombies()
   local me, count = lfs.symlinkattributes("/proc/self", "target"), 0
