@@ -175,7 +175,8 @@ demo: ## set up, build, follow a live log through a pipeline, serve HTTP to curl
 	@$(SUBMAKE) all
 	@script/demo
 
-SNIPPETS = README.md docs/tutorial.md docs/cookbook.md docs/embedding.md $(wildcard docs/reference/*.md)
+SNIPPETS = README.md docs/tutorial.md docs/cookbook.md docs/embedding.md \
+           $(wildcard docs/reference/*.md)
 
 .PHONY: examples
 examples: ## run every example and every snippet of the documents, check what they print
