@@ -37,7 +37,7 @@ local function describe_wait(task)
       return ("task '%s' was waiting%s at %s:%d"):format(task:get_name(),
         call and (" in '" .. call .. "'") or "", level.source:gsub("^[@=]", ""), level.currentline)
     end
-    call = level.name or call
+    call = level.name
   end
   return ("task '%s' was waiting"):format(task:get_name())
 end

@@ -28,6 +28,10 @@ describe("conventions: a wrong argument", function()
     end)
   end)
 
+  it("names the function by its place where the call has no name for it", function()
+    expect.bad_argument("bad argument #1 to 'agenda.sleep' (number expected, got string)", agenda.sleep, "x")
+  end)
+
   for _, maker in ipairs { "generator", "async", "asyncgen" } do
     -- The name in the message comes from the call itself, so each is spelled out.
     local function call(arguments)
