@@ -9,8 +9,8 @@ local core = require "agenda.core"
 
 local agenda = {_VERSION = "agenda scm"}
 
--- What the core has under the names of the public interface. It is moved, for Lua looks through what
--- is loaded for the name of a function that it is to complain of, and should find but one.
+-- What the core has under the names of the public interface. It is moved, for Lua looks through
+-- what is loaded for the name of a function that it is to complain of, and should find but one.
 for _, name in ipairs {
   "all_tasks", "async", "asyncgen", "await", "checkpoint", "create_task", "current_task",
   "ensure_future", "errors", "future", "generator", "get_asyncgen_finalizer",
