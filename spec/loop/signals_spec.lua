@@ -224,10 +224,14 @@ describe("signals", function()
     end)
 
     it("knows the real time signals by name", function()
-      for _, name in ipairs {"SIGRTMIN", "SIGRTMIN+3", "SIGRTMAX"} do
+      for _, name in ipairs {"SIGRTMIN", "SIGRTMIN+3", "SIGRTMIN+29"} do
         loop:add_signal_handler(name, print)
         assert.is_true(loop:remove_signal_handler(name))
       end
+      -- NB: valgrind keeps the last one for itself.
+      local ok, err = pcall(loop.add_signal_handler, loop, "SIGRTMAX", print)
+      assert.is_true(ok or err.message == "signal 64 cannot be caught: Invalid argument", err)
+      loop:remove_signal_handler("SIGRTMAX")
       for _, name in ipairs {"SIGRTMIN+", "SIGRTMIN+-1", "SIGRTMIN+1x", "SIGRTMIN+100", "SIGRTMINX"} do
         fails(errors.ValueError, loop.add_signal_handler, loop, name, print)
       end
