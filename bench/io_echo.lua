@@ -5,6 +5,7 @@
 local servers = require "servers"
 
 local REQUESTS, SIZE = 50000, 64
+local RUNS, PEER_RUNS = 15, 3 -- the kernel's part is most of it, and varies
 local CONNECTIONS = {50, 500}
 local MODES = {"read", "readuntil"}
 
@@ -30,8 +31,9 @@ for _, connections in ipairs(CONNECTIONS) do
   end
 end
 
-local function full_order()
+local function order_of(run)
   local full = {table.unpack(order)}
+  if run > PEER_RUNS then return full end
   for _, peer in ipairs(servers.peers) do
     if servers.is_there(peer) then
       for _, connections in ipairs(CONNECTIONS) do
@@ -76,4 +78,4 @@ local function rows(m)
   end)
 end
 
-return {order = full_order, measures = measures, rows = rows}
+return {order = order_of, measures = measures, rows = rows, runs = RUNS}

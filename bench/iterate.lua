@@ -56,4 +56,4 @@ local function rows(m)
   }}
 end
 
-return {order = {"agenda", "wrap"}, measures = measures, rows = rows}
+return {order = {"agenda", "wrap"}, measures = measures, rows = rows, runs = 15}

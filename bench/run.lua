@@ -7,9 +7,9 @@
 -- is written to bench/RESULTS.md, with a plot beside it. A missed target does not fail the run.
 --
 -- A benchmark is a file that returns a table: `measures`, functions that return figures; `order`,
--- the names of those to make, or a function that says them; `rows`, a function of the medians that
--- returns rows of the table and perhaps a remark; `runs`, if not RUNS; `lua`, if another
--- interpreter is to run it.
+-- the names of those to make, or a function that says them for each run; `rows`, a function of the
+-- medians that returns rows of the table and perhaps a remark; `runs`, if not RUNS; `lua`, if
+-- another interpreter is to run it.
 
 package.path = "bench/?.lua;" .. package.path
 
@@ -64,11 +64,8 @@ end
 local function medians_of(name, benchmark)
   local samples = {}
   local order, runs = benchmark.order, benchmark.runs or RUNS
-  if type(order) == "function" then
-    order = order()
-  end
   for run = 1, runs do
-    for _, measure_name in ipairs(order) do
+    for _, measure_name in ipairs(type(order) == "function" and order(run) or order) do
       io.stderr:write(("\r\27[K%s %d of %d: %s"):format(name, run, runs, measure_name))
       for key, value in pairs(measure(benchmark.lua or LUA, name, measure_name)) do
         local of_measure = samples[measure_name] or {}

@@ -123,6 +123,12 @@ void agenda_asyncgen_set_at_hand(agenda_state *state, agenda_asyncgen_at_hand at
   generator->source = source;
 }
 
+static int iterate_at_hand(lua_State *L, agenda_asyncgen *generator)
+{
+  int n = generator->at_hand(L, generator->source);
+  return n > 0 ? n : agenda_frame_call(L, &generator->body.frame, 0, false, receive_iteration);
+}
+
 /*** The next values, or nil at the end: what a `for` calls. Awaits.
 @function asyncgen:__call
 @return the yielded values
@@ -140,10 +146,10 @@ static int l_asyncgen_call(lua_State *L)
       if (frame->status != AGENDA_FRAME_CREATED)
         return l_asyncgen_call(L); /* the hook has iterated it */
       /* FALLTHROUGH */
-    case AGENDA_FRAME_SUSPENDED: {
-      int n = generator->at_hand != NULL ? generator->at_hand(L, generator->source) : 0;
-      return n > 0 ? n : agenda_frame_call(L, frame, 0, false, receive_iteration);
-    }
+    case AGENDA_FRAME_SUSPENDED:
+      if (AGENDA_UNLIKELY(generator->at_hand != NULL))
+        return iterate_at_hand(L, generator);
+      return agenda_frame_call(L, frame, 0, false, receive_iteration);
     case AGENDA_FRAME_FINISHED:
       lua_pushnil(L);
       return 1;
