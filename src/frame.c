@@ -110,9 +110,10 @@ static agenda_outcome resume_failed(agenda_frame *frame, uint8_t tag, int *n)
   return AGENDA_ERROR;
 }
 
-/* Runs the frame with the `nargs` values on its coroutine's stack, until its next yield or end. As a
-** call of its own it costs two per cent of a loop over a generator. */
-static inline __attribute__((always_inline)) agenda_outcome resume(lua_State *from, agenda_frame *frame, int nargs, int *n)
+/* Runs the frame with the `nargs` values on its coroutine's stack, until its next yield or end.
+** A call of it would be two per cent of what a loop over a generator takes. */
+static inline __attribute__((always_inline)) agenda_outcome
+resume(lua_State *from, agenda_frame *frame, int nargs, int *n)
 {
   agenda_state *state = frame->state;
   agenda_frame *previous = state->current;
