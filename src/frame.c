@@ -113,9 +113,8 @@ static agenda_outcome resume_failed(agenda_frame *frame, uint8_t tag, int *n)
 /* Runs the frame with the `nargs` values on its coroutine's stack, until its next yield or end.
 ** A call of it would be two per cent of what a loop over a generator takes. */
 static inline __attribute__((always_inline)) agenda_outcome
-resume(lua_State *from, agenda_frame *frame, int nargs, int *n)
+resume(lua_State *from, agenda_state *state, agenda_frame *frame, int nargs, int *n)
 {
-  agenda_state *state = frame->state;
   agenda_frame *previous = state->current;
   lua_State *co = frame->co;
   uint8_t tag = frame->tag;
@@ -357,7 +356,7 @@ agenda_outcome agenda_frame_drive(lua_State *from, agenda_runner *runner, agenda
   state->runner = runner;
   agenda_outcome what;
   for (;;) {
-    what = resume(from, frame, nargs, n);
+    what = resume(from, state, frame, nargs, n);
     if (is_terminal(what)) {
       agenda_frame *caller = frame->caller;
       if (frame == base || caller == NULL || caller->co == NULL)
@@ -469,7 +468,7 @@ int agenda_frame_call(lua_State *L, agenda_frame *frame, int nargs, bool throw,
   for (;;) {
     int n;
     state->nesting++;
-    agenda_outcome what = resume(L, frame, nargs, &n);
+    agenda_outcome what = resume(L, state, frame, nargs, &n);
     state->nesting--;
     if (AGENDA_LIKELY(what == AGENDA_VALUE && n <= FEW_VALUES)) {
       frame->caller = NULL;

@@ -88,15 +88,26 @@ void agenda_functions_register(lua_State *L, const luaL_Reg *functions)
   luaL_setfuncs(L, functions, 1);
 }
 
+static int count_functions(const luaL_Reg *functions)
+{
+  int n = 0;
+  while (functions != NULL && functions[n].name != NULL)
+    n++;
+  return n;
+}
+
+/* NB: Lua looks metamethods up by name, and the key that comes first into a table of the right size
+** is found at once, wherever the hashes of the others fall. So the first metamethod is the one that
+** is called most. */
 void agenda_class_register(lua_State *L, const agenda_kind *kind, const luaL_Reg *metamethods,
                            const luaL_Reg *methods, lua_CFunction fields)
 {
   agenda_slot_push_slow(L, AGENDA_SLOT_METATABLES);
-  lua_newtable(L);
-  lua_pushstring(L, kind->metatable);
-  lua_setfield(L, -2, "__name");
+  lua_createtable(L, 0, count_functions(metamethods) + 2);
   if (metamethods != NULL)
     agenda_functions_register(L, metamethods);
+  lua_pushstring(L, kind->metatable);
+  lua_setfield(L, -2, "__name");
   lua_newtable(L);
   if (methods != NULL)
     agenda_functions_register(L, methods);

@@ -59,7 +59,7 @@ describe("agenda.sleep", function()
     local log = {}
     agenda.run(function()
       local tasks = {}
-      for i, delay in ipairs { 0.003, 0.001, 0.002 } do
+      for i, delay in ipairs { 0.03, 0.01, 0.02 } do
         tasks[i] = agenda.spawn(function()
           agenda.sleep(delay)
           log[#log + 1] = delay
@@ -67,7 +67,7 @@ describe("agenda.sleep", function()
       end
       for _, task in ipairs(tasks) do agenda.await(task) end
     end)
-    assert.same({ 0.001, 0.002, 0.003 }, log)
+    assert.same({ 0.01, 0.02, 0.03 }, log)
   end)
 
   describe("of 0", function()
