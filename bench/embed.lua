@@ -55,4 +55,4 @@ local function rows(m)
   }
 end
 
-return {measures = measures, order = {"lua", "c"}, rows = rows, runs = 3}
+return {measures = measures, order = {"lua", "c"}, rows = rows, runs = 7}

@@ -39,4 +39,4 @@ local function rows(m)
   return found
 end
 
-return {order = order, measures = measures, rows = rows, runs = 9}
+return {order = order, measures = measures, rows = rows, runs = 21}
