@@ -3,8 +3,9 @@
 --   lua5.4 bench/run.lua [BENCHMARK]
 --
 -- Each measurement is made RUNS times, in turn with those that it is compared with, every other
--- time in the reverse order, each time in a fresh process on one core; the table shows medians. Without a name all are run and the table
--- is written to bench/RESULTS.md, with a plot beside it. A missed target does not fail the run.
+-- time in the reverse order, each time in a fresh process on one core; the table shows medians.
+-- Without a name all are run and the table is written to bench/RESULTS.md, with a plot beside it.
+-- A missed target does not fail the run.
 --
 -- A benchmark is a file that returns a table: `measures`, functions that return figures; `order`,
 -- the names of those to make, or a function that says them for each run; `rows`, a function of the
