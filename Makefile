@@ -105,7 +105,7 @@ PROGRAM = $(CC) -std=gnu11 -D_GNU_SOURCE -pthread $(WARNINGS) -Wno-unused-parame
           $(LUA_CFLAGS) $(EV_CFLAGS) $(CFLAGS) -o $@ $< $(BUILD)/libagenda.a $(1) $(LUA_LIBS) \
           $(EV_LIBS) -lm
 
-$(BUILD)/embed/%: spec/embed/%.c spec/embed/testing.h $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
+$(BUILD)/embed/%: spec/embed/%.c $(wildcard spec/embed/*.h) $(BUILD)/libagenda.a src/agenda.h $(OBJ)/flags
 	@mkdir -p $(@D)
 	$(call PROGRAM)
 

@@ -7,8 +7,8 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
+
+#include "check.h"
 
 enum { THREADS = 4, POSTS = 500, TASKS = 50 };
 
@@ -22,14 +22,6 @@ typedef struct worker {
 
 static worker workers[THREADS];
 static pthread_barrier_t all;
-
-#define CHECK(condition)                                         \
-  do {                                                           \
-    if (!(condition)) {                                          \
-      fprintf(stderr, "line %d: %s\n", __LINE__, #condition);    \
-      exit(1);                                                   \
-    }                                                            \
-  } while (0)
 
 static void on_post(lua_State *L, void *ud)
 {
