@@ -10,17 +10,31 @@
 
 typedef struct winding_up {
   struct ev_loop *ev;
-  bool bare;    /* without the Lua layer: no task does it */
-  bool running; /* the ev_run that is to be ended */
+  const agenda_schedule *schedule;
+  lua_Integer left; /* without the Lua layer no task winds up: the cancelled ones that go on */
+  bool running;     /* the ev_run that is to be ended */
   bool finished, expired;
 } winding_up;
 
-static int l_wound_up(lua_State *L)
+static void finish(winding_up *end)
 {
-  winding_up *end = lua_touserdata(L, lua_upvalueindex(2));
   end->finished = true;
   if (end->running)
     ev_break(end->ev, EVBREAK_ONE);
+}
+
+/* Calls back with the winding_up at index 1 when the future on the top is done. [-0, +0] */
+static void add_callback(lua_State *L, lua_CFunction f)
+{
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushvalue(L, 1);
+  lua_pushcclosure(L, f, 2);
+  agenda_future_add_callback(L, -2);
+}
+
+static int l_wound_up(lua_State *L)
+{
+  finish(lua_touserdata(L, lua_upvalueindex(2)));
   return 0;
 }
 
@@ -31,40 +45,56 @@ static void on_deadline(struct ev_loop *ev, struct ev_timer *timer, int revents)
   ev_break(ev, EVBREAK_ONE);
 }
 
-/* Without the Lua layer: cancels the tasks of the list on the top. Leaves nil. */
-static int cancel_all(lua_State *L, winding_up *end)
+static void cancel_all(lua_State *L);
+
+/* A task that was cancelled has ended. Those that the cancelled ones began are cancelled then. */
+static int l_cancelled(lua_State *L)
 {
-  int list = lua_gettop(L);
-  end->bare = true;
-  for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+  winding_up *end = lua_touserdata(L, lua_upvalueindex(2));
+  if (--end->left == 0) {
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    cancel_all(L);
+  }
+  return 0;
+}
+
+/* Without the Lua layer: cancels the tasks, until there is none; index 1 is the winding_up.
+** [-0, +0] */
+static void cancel_all(lua_State *L)
+{
+  winding_up *end = lua_touserdata(L, 1);
+  agenda_task_push_all(L, end->schedule);
+  while (lua_rawgeti(L, -1, end->left + 1) != LUA_TNIL) {
+    end->left++;
+    add_callback(L, l_cancelled);
     lua_pushnil(L);
     agenda_future_cancel(L, -2);
     lua_pop(L, 1);
   }
-  return 1;
+  lua_pop(L, 2);
+  if (end->left == 0)
+    finish(end);
 }
 
 /* Cancels the tasks, and starts a task that does the rest; its end is noted in the winding_up that
 ** is the argument. Leaves the task, or nil without the Lua layer. */
 int agenda_embed_wind_up(lua_State *L)
 {
-  const agenda_embed *embed = agenda_embed_here(L);
-  const agenda_schedule *schedule = embed->attached->loop->schedule;
+  const winding_up *end = lua_touserdata(L, 1);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "agenda");
   if (lua_pcall(L, 1, 0, 0) != LUA_OK)
     lua_pop(L, 1);
   luaopen_agenda_core(L);
   if (lua_getfield(L, -1, "_wind_up") != LUA_TFUNCTION) {
-    agenda_task_push_all(L, schedule);
-    return cancel_all(L, lua_touserdata(L, 1));
+    cancel_all(L);
+    lua_pushnil(L);
+    return 1;
   }
-  agenda_loop_push(L, schedule);
+  agenda_loop_push(L, end->schedule);
   lua_call(L, 1, 1);
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_pushvalue(L, 1);
-  lua_pushcclosure(L, l_wound_up, 2);
-  agenda_future_add_callback(L, -2);
+  add_callback(L, l_wound_up);
   return 1;
 }
 
@@ -131,10 +161,8 @@ static bool call_entry(lua_State *L, agenda_entry which)
   return false;
 }
 
-static bool is_over(const agenda_loop *self, winding_up *end)
+static bool is_over(const agenda_loop *self, const winding_up *end)
 {
-  if (end->bare && self->loop != NULL)
-    end->finished = agenda_list_empty(&self->loop->schedule->tasks);
   return end->finished || end->expired || self->loop == NULL;
 }
 
@@ -153,8 +181,8 @@ static void run_until_end(agenda_loop *self, winding_up *end, double deadline)
   }
   end->running = true;
   while (!is_over(self, end)) {
-    ev_run(ev, end->bare ? EVRUN_ONCE : 0);
-    broken = broken || (!end->bare && !is_over(self, end));
+    ev_run(ev, 0);
+    broken = broken || !is_over(self, end);
   }
   end->running = false;
   if (ev_is_active(&timer))
@@ -169,7 +197,7 @@ enum { LAST_TURNS = 1000 };
 static int wind_up(lua_State *L, agenda_loop *self, double deadline)
 {
   int top = lua_gettop(L);
-  winding_up end = {.ev = self->loop->ev};
+  winding_up end = {.ev = self->loop->ev, .schedule = self->loop->schedule};
   agenda_retain(self);
   self->winding_up = true;
   lua_pushlightuserdata(L, &end);
@@ -179,7 +207,6 @@ static int wind_up(lua_State *L, agenda_loop *self, double deadline)
     run_until_end(self, &end, deadline);
   if (self->loop != NULL)
     agenda_loop_host_turns(self->loop, LAST_TURNS);
-  is_over(self, &end);
   if (self->loop != NULL)
     call_entry(L, AGENDA_ENTRY_DETACH);
   lua_settop(L, top);
