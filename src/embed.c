@@ -424,7 +424,6 @@ static int l_gc(lua_State *L)
 
 void agenda_open_embed(lua_State *L)
 {
-  agenda_open_embed_calls(L);
   agenda_embed *embed = lua_newuserdatauv(L, sizeof *embed, 0);
   *embed = (agenda_embed){.state = agenda_state_here(L)};
   lua_createtable(L, 0, 1);

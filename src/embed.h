@@ -76,12 +76,10 @@ int agenda_embed_future_new(lua_State *L);
 int agenda_embed_future_resolve(lua_State *L);
 int agenda_embed_future_reject(lua_State *L);
 
-/* Pushes a list of the completions of the schedule's tasks that were not called, and calls those of
-** the list on the top. [-0, +1, may raise] / [-1, +0, may raise] */
+/* Pushes a list of the schedule's tasks that have a completion, and calls those of the list on the
+** top that were not called. [-0, +1, may raise] / [-1, +0, may raise] */
 void agenda_embed_push_completions(lua_State *L, const agenda_schedule *schedule);
 void agenda_embed_abandon_completions(lua_State *L);
-
-void agenda_open_embed_calls(lua_State *L);
 
 /* ----- embed_end.c */
 

@@ -9,28 +9,29 @@
 
 /* ----- completions --------------------------------------------------------------------- */
 
-/* What is to be called when a task has ended: among those who wait for it. The task is kept until
-** then, since nothing in Lua may hold it. */
+/* What is to be called when a task has ended; behind the task, which is kept until then, since
+** nothing in Lua may hold it. */
 typedef struct completion {
   agenda_hook hook;
-  agenda_done done;
+  agenda_done done; /* NULL once called */
   void *ud;
 } completion;
 
-static const agenda_kind completion_kind = {.name = "completion", .metatable = "agenda.completion"};
+#define COMPLETION(task) ((completion *)((task) + 1))
 
 static int l_result(lua_State *L)
 {
   return agenda_future_result(L, 1);
 }
 
-/* The task and its completion: calls that with what the task has ended with, alone on the stack. */
+/* The task: calls its completion with what it has ended with, alone on the stack. */
 static int l_complete(lua_State *L)
 {
-  const agenda_future *future = lua_touserdata(L, 1);
-  const completion self = *(completion *)lua_touserdata(L, 2);
+  agenda_task *task = lua_touserdata(L, 1);
+  const agenda_future *future = &task->future;
+  const completion self = *COMPLETION(task);
   int status = LUA_OK, n = 1;
-  lua_settop(L, 1);
+  COMPLETION(task)->done = NULL;
   if (AGENDA_LIKELY(future->status == AGENDA_FUTURE_RESULT))
     n = agenda_future_result(L, 1);
   else {
@@ -46,10 +47,10 @@ static int l_complete(lua_State *L)
   return 0;
 }
 
-/* Calls the function on the top with the two values above it; an error is reported. [-3, +0] */
-static void call_completion(lua_State *L)
+/* Calls the function below the `n` values on the top; an error is reported. [-(n+1), +0] */
+static void call_completion(lua_State *L, int n)
 {
-  if (AGENDA_LIKELY(lua_pcall(L, 2, 0, 0) == LUA_OK))
+  if (AGENDA_LIKELY(lua_pcall(L, n, 0, 0) == LUA_OK))
     return;
   lua_createtable(L, 0, 1);
   lua_insert(L, -2);
@@ -59,63 +60,48 @@ static void call_completion(lua_State *L)
 
 static void on_task_done(lua_State *L, int index, agenda_hook *hook)
 {
+  (void)hook;
   if (!lua_checkstack(L, LUA_MINSTACK))
     return;
   lua_pushcfunction(L, l_complete);
   lua_pushvalue(L, index);
-  lua_pushlightuserdata(L, hook);
-  call_completion(L);
+  call_completion(L, 1);
 }
 
 /* The task on the top gets a completion. [-0, +0, may raise] */
 static void add_completion(lua_State *L, agenda_task *task, agenda_done done, void *ud)
 {
-  completion *self =
-    agenda_object_new(L, task->future.object.state, &completion_kind, sizeof *self, 0);
-  self->hook.done = on_task_done;
-  self->done = done;
-  self->ud = ud;
+  completion *self = COMPLETION(task);
+  *self = (completion){{on_task_done}, done, ud};
+  lua_pushlightuserdata(L, self);
   agenda_future_add_waiter(L, -2);
   task->kept = true;
 }
 
-/* Appends the value on the top to the list at `list` if it is a completion. [-1, +0] */
-static void collect(lua_State *L, int list)
-{
-  if (agenda_object_quick(L, -1, &completion_kind) != NULL)
-    lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
-  else
-    lua_pop(L, 1);
-}
-
 void agenda_embed_push_completions(lua_State *L, const agenda_schedule *schedule)
 {
+  lua_Integer n = 0;
   luaL_checkstack(L, LUA_MINSTACK, "completions");
   lua_newtable(L);
-  int list = lua_gettop(L);
   for (const agenda_list *node = schedule->tasks.next; node != &schedule->tasks;
        node = node->next) {
     agenda_task *task = AGENDA_LIST_OWNER(node, agenda_task, link);
-    if (!task->kept)
-      continue;
-    agenda_task_push(L, task);
-    if (lua_getiuservalue(L, -1, AGENDA_FUTURE_VALUE) == LUA_TTABLE) {
-      for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++)
-        collect(L, list);
-      lua_pop(L, 2);
+    if (task->kept) {
+      agenda_task_push(L, task);
+      lua_rawseti(L, -2, ++n);
     }
-    else
-      collect(L, list);
-    lua_settop(L, list);
   }
 }
 
-/* The completion of a task that was dropped, and the error. */
+/* A task that was dropped, and the error: calls its completion, unless that was. */
 static int l_abandon(lua_State *L)
 {
-  const completion *self = lua_touserdata(L, 1);
+  completion *self = COMPLETION((agenda_task *)lua_touserdata(L, 1));
+  agenda_done done = self->done;
+  self->done = NULL;
   lua_remove(L, 1);
-  self->done(L, LUA_ERRRUN, 1, self->ud);
+  if (done != NULL)
+    done(L, LUA_ERRRUN, 1, self->ud);
   return 0;
 }
 
@@ -127,7 +113,7 @@ void agenda_embed_abandon_completions(lua_State *L)
     lua_pushcfunction(L, l_abandon);
     lua_insert(L, -2);
     agenda_error_push(L, AGENDA_CANCELLED_ERROR, "the event loop was detached");
-    call_completion(L);
+    call_completion(L, 2);
   }
   lua_settop(L, list - 1);
 }
@@ -148,7 +134,8 @@ int agenda_embed_spawn(lua_State *L)
   lua_pop(L, 1);
   if (schedule == NULL)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop, and none attached");
-  agenda_task *task = agenda_task_new(L, embed->state, schedule, lua_gettop(L) - 1);
+  agenda_task *task =
+    agenda_task_new_hosted(L, embed->state, schedule, lua_gettop(L) - 1, sizeof(completion));
   if (call->done != NULL)
     add_completion(L, task, call->done, call->ud);
   agenda_embed_notice(embed);
@@ -286,11 +273,4 @@ AGENDA_EXPORT int agenda_await(lua_State *L, int idx, lua_KContext ctx, lua_KFun
   lua_pushvalue(L, idx);
   lua_callk(L, 1, LUA_MULTRET, ctx, k);
   return k(L, LUA_OK, ctx);
-}
-
-/* ----- opening ------------------------------------------------------------------------- */
-
-void agenda_open_embed_calls(lua_State *L)
-{
-  agenda_class_register(L, &completion_kind, NULL, NULL, NULL);
 }

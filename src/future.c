@@ -154,14 +154,18 @@ static void schedule_callback(lua_State *L, int index, agenda_schedule *schedule
 /* Takes the entry on the top and the future at `index` to the ready queue. [-1, +0, may raise] */
 static void dispatch(lua_State *L, int index, agenda_schedule *schedule)
 {
-  if (lua_isuserdata(L, -1)) {
+  int type = lua_type(L, -1);
+  if (type == LUA_TUSERDATA) {
     agenda_task *task = lua_touserdata(L, -1);
-    agenda_hook *hook = lua_touserdata(L, -1);
-    if (hook->object.kind != &agenda_task_kind)
-      hook->done(L, index, hook);
-    else if (task->awaited == lua_touserdata(L, index))
+    if (task->awaited == lua_touserdata(L, index))
       agenda_task_awaken(L, task);
     lua_pop(L, 1);
+    return;
+  }
+  if (type == LUA_TLIGHTUSERDATA) {
+    agenda_hook *hook = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    hook->done(L, index, hook);
     return;
   }
   if (lua_istable(L, -1) && joins_batch(L, index)) {

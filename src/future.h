@@ -45,10 +45,9 @@ typedef struct agenda_future {
   bool told_swallowed : 1;   /* debug: that it swallowed a cancellation */
 } agenda_future;
 
-/* What may wait beside tasks and callbacks: called at once when the future at `index` is done.
-** Must not raise. */
+/* What may wait beside tasks and callbacks, as a light userdata: called at once when the future at
+** `index` is done. Must not raise, and not end before that. */
 typedef struct agenda_hook {
-  agenda_object object;
   void (*done)(lua_State *L, int index, struct agenda_hook *hook);
 } agenda_hook;
 
@@ -85,8 +84,8 @@ int agenda_future_result(lua_State *L, int index);
 ** stack: `return agenda_future_await(L)`. [may raise, may yield] */
 int agenda_future_await(lua_State *L);
 
-/* Adds the value on the top, a task or an agenda_hook, to those that the pending future at `index`
-** wakes. [-1, +0, may raise] */
+/* Adds the value on the top, a task or the address of an agenda_hook, to those that the pending
+** future at `index` wakes. [-1, +0, may raise] */
 void agenda_future_add_waiter(lua_State *L, int index);
 
 /* Ties the future to the schedule if it is tied to none. */

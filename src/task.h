@@ -48,6 +48,11 @@ extern const agenda_kind agenda_task_kind;
 agenda_task *agenda_task_new(lua_State *L, agenda_state *state, agenda_schedule *schedule,
                              int nargs);
 
+/* The same for a host, with `room` bytes behind the task for it. NB: it has its coroutine from the
+** start: a host that spawns in one of its loop's callbacks has a turn right after. */
+agenda_task *agenda_task_new_hosted(lua_State *L, agenda_state *state, agenda_schedule *schedule,
+                                    int nargs, size_t room);
+
 /* Gives the task at `index` its coroutine unless it has it. [-0, +0, may raise] */
 void agenda_task_begin(lua_State *L, agenda_task *task, int index);
 

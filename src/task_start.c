@@ -116,11 +116,15 @@ static void push_await_body(lua_State *L, int first)
   lua_insert(L, first);
 }
 
+/* When a task takes its first step: in the next turn, and gets its coroutine then or before. */
+typedef enum { NEXT_TURN, NEXT_TURN_BEGUN, BY_CALLER } start;
+
 /*
 ** NB: the coroutine object is claimed last, when nothing can fail any more.
 */
+
 static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule *schedule,
-                             int nargs, bool queue)
+                             int nargs, start how, size_t room)
 {
   int first = lua_gettop(L) - nargs;
   agenda_coroutine *coroutine = NULL;
@@ -142,7 +146,7 @@ static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule 
   if (schedule->closed)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "Event loop is closed");
   agenda_task *task =
-    agenda_object_new(L, state, &agenda_task_kind, sizeof *task, AGENDA_FUTURE_SLOTS);
+    agenda_object_new(L, state, &agenda_task_kind, sizeof *task + room, AGENDA_FUTURE_SLOTS);
   agenda_list_init(&task->link);
   task->base = &task->frame;
   task->frame.status = AGENDA_FRAME_FINISHED;
@@ -151,7 +155,9 @@ static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule 
   task->of_call = of_call;
   task->packed = AGENDA_UNPACKED;
   lua_insert(L, first);
-  if (coroutine == NULL)
+  if (coroutine == NULL && how == NEXT_TURN_BEGUN)
+    agenda_frame_init(L, state, &task->frame, first, nargs, AGENDA_YIELDS_NOT);
+  else if (coroutine == NULL)
     pack_body(L, state, task, first, nargs);
   else {
     agenda_future_set_extra(L, first, AGENDA_EXTRA_COROUTINE);
@@ -170,7 +176,7 @@ static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule 
     task->base = &coroutine->body.frame;
     coroutine->owned = coroutine->touched = true;
   }
-  if (queue) {
+  if (how != BY_CALLER) {
     task->scheduled = true;
     agenda_ready_queue_push(L, &schedule->ready, AGENDA_ITEM_TASK, task);
   }
@@ -180,7 +186,13 @@ static agenda_task *new_task(lua_State *L, agenda_state *state, agenda_schedule 
 agenda_task *agenda_task_new(lua_State *L, agenda_state *state, agenda_schedule *schedule,
                              int nargs)
 {
-  return new_task(L, state, schedule, nargs, true);
+  return new_task(L, state, schedule, nargs, NEXT_TURN, 0);
+}
+
+agenda_task *agenda_task_new_hosted(lua_State *L, agenda_state *state, agenda_schedule *schedule,
+                                    int nargs, size_t room)
+{
+  return new_task(L, state, schedule, nargs, NEXT_TURN_BEGUN, room);
 }
 
 /* ----- closing generators for the loop ------------------------------------------------- */
@@ -198,7 +210,7 @@ bool agenda_task_close_generator(lua_State *L, agenda_schedule *schedule, int in
   luaL_checkstack(L, 10, "closing a generator");
   agenda_asyncgen_new_call(L, index, AGENDA_ACLOSE, 0);
   bool running = state->schedule == schedule;
-  agenda_task *task = new_task(L, state, schedule, 0, !running);
+  agenda_task *task = new_task(L, state, schedule, 0, running ? BY_CALLER : NEXT_TURN, 0);
   task->future.cleanup = true;
   lua_pushvalue(L, -1);
   agenda_body_set_extra(L, index, AGENDA_EXTRA_CLOSER);
