@@ -175,18 +175,19 @@ static bool flush(client *c)
 
 static void read_requests(client *c);
 
-/* The head of an answer, with the headers of the table at `index` of L, if it is one; those with
-** line ends in them are left out. */
-static void add_head(client *c, int status, lua_State *L, int index)
+/* An answer, with the headers of the table at `index` of L, if it is one; those with line ends in
+** them are left out. Without a body (NULL) chunks are to follow. */
+static void add_answer(client *c, int status, lua_State *L, int index, const char *body, size_t n)
 {
   char line[128];
   c->keep_alive = c->keep_alive && !stopping;
   snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n%s", status,
            http_status_str((enum http_status)status), c->keep_alive ? "" : "Connection: close\r\n");
   add_text(&c->output, line);
-  if (L == NULL || !lua_istable(L, index))
-    return;
-  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 2)) {
+  bool more = L != NULL && lua_istable(L, index);
+  if (more)
+    lua_pushnil(L);
+  for (; more && lua_next(L, index); lua_pop(L, 2)) {
     lua_pushvalue(L, -1);
     const char *name = lua_type(L, -3) == LUA_TSTRING ? lua_tostring(L, -3) : NULL;
     const char *value = lua_tostring(L, -1);
@@ -196,14 +197,9 @@ static void add_head(client *c, int status, lua_State *L, int index)
     for (int i = 0; i < 4; i++)
       add_text(&c->output, parts[i]);
   }
-}
-
-static void add_answer(client *c, int status, lua_State *L, int index, const char *body, size_t n)
-{
-  char line[64];
-  add_head(c, status, L, index);
+  c->streaming = body == NULL;
   snprintf(line, sizeof line, "Content-Length: %zu\r\n\r\n", n);
-  add_text(&c->output, line);
+  add_text(&c->output, c->streaming ? "Transfer-Encoding: chunked\r\n\r\n" : line);
   if (c->parser.method != HTTP_HEAD)
     add(&c->output, body, n);
 }
@@ -227,18 +223,9 @@ static bool end_request(client *c)
 /* What serve.lua calls. A connection is a light userdata, good until its task ends. */
 static int l_answer(lua_State *L)
 {
-  size_t size;
-  const char *body = luaL_optlstring(L, 4, "", &size);
+  size_t size = 0;
+  const char *body = luaL_optlstring(L, 4, NULL, &size);
   add_answer(lua_touserdata(L, 1), (int)luaL_checkinteger(L, 2), L, 3, body, size);
-  return 0;
-}
-
-static int l_head(lua_State *L)
-{
-  client *c = lua_touserdata(L, 1);
-  add_head(c, (int)luaL_checkinteger(L, 2), L, 3);
-  add_text(&c->output, "Transfer-Encoding: chunked\r\n\r\n");
-  c->streaming = true;
   return 0;
 }
 
@@ -334,11 +321,33 @@ static void on_reap(struct ev_loop *l, ev_timer *timer, int events)
   close_site(timer->data, grace);
 }
 
+/* For Lua: keeps small blocks, by their sizes, for the next request. */
+static void *allocate(void *ud, void *block, size_t old_size, size_t size)
+{
+  enum { STEP = 16, SMALL = 1024 };
+  static void *kept[SMALL / STEP + 1];
+  size_t room = ((size > 0 ? size : old_size) + STEP - 1) / STEP;
+  void **list = room <= SMALL / STEP ? &kept[room] : NULL;
+  if (size > 0 && (block != NULL || list == NULL || *list == NULL))
+    return realloc(block, room * STEP);
+  if (size > 0) {
+    block = *list;
+    *list = *(void **)block;
+    return block;
+  }
+  if (block == NULL || list == NULL)
+    free(block);
+  else {
+    *(void **)block = *list;
+    *list = block;
+  }
+  return NULL;
+}
+
 static int l_load(lua_State *L)
 {
   site *s = lua_touserdata(L, 1);
-  static const luaL_Reg functions[] = {
-    {"answer", l_answer}, {"head", l_head}, {"write", l_write}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"answer", l_answer}, {"write", l_write}, {NULL, NULL}};
   if (luaL_loadfile(L, handler_file) != LUA_OK)
     return lua_error(L);
   luaL_newlib(L, functions);
@@ -352,7 +361,7 @@ static int l_load(lua_State *L)
 static site *open_site(void)
 {
   site *s = calloc(1, sizeof *s);
-  lua_State *L = luaL_newstate();
+  lua_State *L = lua_newstate(allocate, NULL);
   if (s == NULL || L == NULL)
     abort();
   luaL_openlibs(L);
@@ -371,7 +380,7 @@ static site *open_site(void)
   return NULL;
 }
 
-static void reload(void)
+static void on_hangup(struct ev_loop *l, ev_signal *signal, int events)
 {
   site *fresh = open_site(), *old = current;
   if (fresh == NULL)
@@ -393,11 +402,9 @@ static int collect(http_parser *parser, buffer *b, bool is_value, const char *da
   return c->url.size + c->headers.size > MAX_HEAD || c->body.size > MAX_BODY;
 }
 
-#define COLLECT(name, part, is_value)                                \
-  static int name(http_parser *p, const char *data, size_t size)     \
-  {                                                                  \
-    return collect(p, &((client *)p->data)->part, is_value, data, size); \
-  }
+#define COLLECT(name, part, is_value)                              \
+  static int name(http_parser *parser, const char *data, size_t n) \
+  { return collect(parser, &((client *)parser->data)->part, is_value, data, n); }
 COLLECT(on_url, url, false)
 COLLECT(on_header_field, headers, false)
 COLLECT(on_header_value, headers, true)
@@ -444,10 +451,7 @@ static void read_requests(client *c)
   }
 }
 
-/*
-** While a request is under way nothing is read; but whether the client is still there is looked
-** at, until it sends the next request.
-*/
+/* NB: while a request is under way this only looks whether the client is still there. */
 static void on_readable(struct ev_loop *l, ev_io *io, int events)
 {
   client *c = io->data;
@@ -502,12 +506,10 @@ static void on_grace_over(int events, void *ud)
   ev_break(loop, EVBREAK_ALL);
 }
 
-static void on_signal(struct ev_loop *l, ev_signal *signal, int events)
+static void on_terminate(struct ev_loop *l, ev_signal *signal, int events)
 {
   client *next;
-  if (signal->signum == SIGHUP)
-    reload();
-  if (signal->signum == SIGHUP || stopping)
+  if (stopping)
     return;
   stopping = true;
   ev_io_stop(loop, &acceptable);
@@ -541,16 +543,16 @@ static int bind_socket(int *port)
 
 static int work(int port)
 {
-  ev_signal signals[2];
+  ev_signal hangup, terminate;
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   loop = ev_loop_new(EVFLAG_AUTO);
   if ((current = open_site()) == NULL)
     return 1;
   memset(page, 'c', sizeof page);
-  for (int i = 0; i < 2; i++) {
-    ev_signal_init(&signals[i], on_signal, i == 0 ? SIGHUP : SIGTERM);
-    ev_signal_start(loop, &signals[i]);
-  }
+  ev_signal_init(&hangup, on_hangup, SIGHUP);
+  ev_signal_start(loop, &hangup);
+  ev_signal_init(&terminate, on_terminate, SIGTERM);
+  ev_signal_start(loop, &terminate);
   ev_io_init(&acceptable, on_acceptable, bind_socket(&port), EV_READ);
   listen(acceptable.fd, 511);
   ev_io_start(loop, &acceptable);
@@ -563,28 +565,26 @@ static int work(int port)
   return 0;
 }
 
-static pid_t workers[MAX_WORKERS];
-static int worker_count;
+static pid_t workers[MAX_WORKERS + 1]; /* and 0 */
 
 /* What the first process is told goes to all. */
 static void forward(int number)
 {
-  for (int i = 0; i < worker_count; i++)
-    kill(workers[i], number);
+  for (const pid_t *worker = workers; *worker != 0; worker++)
+    kill(*worker, number);
 }
 
 int main(int argc, char **argv)
 {
-  int status, failed = 0, port = argc == 5 ? atoi(argv[1]) : 0;
-  worker_count = argc == 5 ? atoi(argv[2]) : 0;
-  if (worker_count < 1 || worker_count > MAX_WORKERS) {
+  int status, failed = 0, port = argc == 5 ? atoi(argv[1]) : 0, n = argc == 5 ? atoi(argv[2]) : 0;
+  if (n < 1 || n > MAX_WORKERS) {
     fprintf(stderr, "usage: httpd PORT WORKERS GRACE handler.lua\n");
     return 2;
   }
   grace = atof(argv[3]);
   handler_file = argv[4];
   int keeper = bind_socket(&port); /* keeps the port for the workers; it never listens */
-  for (int i = 0; i < worker_count; i++)
+  for (int i = 0; i < n; i++)
     if ((workers[i] = fork()) == 0)
       exit(work(port));
   struct sigaction action = {.sa_handler = forward};

@@ -18,7 +18,7 @@ local lazy = {__index = function(request, key)
 end}
 
 return function(handler, server)
-  local answer, head, write = server.answer, server.head, server.write
+  local answer, write = server.answer, server.write
 
   -- The task of a request.
   local function handle(connection, method, path, query, raw, content)
@@ -26,9 +26,9 @@ return function(handler, server)
       method = method, path = path, query = query, raw = raw, body = content,
     }, lazy))
     if body == nil or type(body) == "string" then
-      answer(connection, status, headers, body)
+      answer(connection, status, headers, body or "")
     else
-      head(connection, status, headers)
+      answer(connection, status, headers)
       for piece in agenda.aiter(body) do write(connection, piece) end
     end
   end
