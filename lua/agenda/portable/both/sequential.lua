@@ -29,6 +29,23 @@ return function(source)
     end)
   end
 
+  -- What makes a stage of a function, or of a number of items, and x, once they are checked.
+  local function of_function(name, make)
+    return function(f, x)
+      check_function(f, 1, name)
+      check_iterable(x, 2, name)
+      return make(f, x)
+    end
+  end
+
+  local function of_count(name, make)
+    return function(n, x)
+      n = check_count(n, 0, 1, name)
+      check_iterable(x, 2, name)
+      return make(n, x)
+    end
+  end
+
   local function pass_item(first, ...)
     if first ~= nil then yield(first, ...) end
     return first
@@ -59,11 +76,7 @@ return function(source)
   -- @tparam function f gets the item's values; may await
   -- @param x what `agenda.aiter` takes as one value
   -- @treturn asyncgen an async generator (four values, for a `for`)
-  function sequential.filter(f, x)
-    check_function(f, 1, "filter")
-    check_iterable(x, 2, "filter")
-    return make_filter(f, x)
-  end
+  sequential.filter = of_function("filter", make_filter)
 
   local make_takewhile = stage_of_items("takewhile", function(f, first, ...)
     if first == nil or not f(first, ...) then return nil end
@@ -76,11 +89,7 @@ return function(source)
   -- @tparam function f gets the item's values; may await
   -- @param x what `agenda.aiter` takes as one value
   -- @treturn asyncgen an async generator (four values, for a `for`)
-  function sequential.takewhile(f, x)
-    check_function(f, 1, "takewhile")
-    check_iterable(x, 2, "takewhile")
-    return make_takewhile(f, x)
-  end
+  sequential.takewhile = of_function("takewhile", make_takewhile)
 
   -- The next control value, and whether the items are still being dropped.
   local function dropwhile_item(f, first, ...)
@@ -103,11 +112,7 @@ return function(source)
   -- @tparam function f gets the item's values; may await
   -- @param x what `agenda.aiter` takes as one value
   -- @treturn asyncgen an async generator (four values, for a `for`)
-  function sequential.dropwhile(f, x)
-    check_function(f, 1, "dropwhile")
-    check_iterable(x, 2, "dropwhile")
-    return make_dropwhile(f, x)
-  end
+  sequential.dropwhile = of_function("dropwhile", make_dropwhile)
 
   -- ----- take, drop, enumerate ---------------------------------------------------------
 
@@ -123,11 +128,7 @@ return function(source)
   -- @tparam integer n 0 or more
   -- @param x what `agenda.aiter` takes as one value
   -- @treturn asyncgen an async generator (four values, for a `for`)
-  function sequential.take(n, x)
-    n = check_count(n, 0, 1, "take")
-    check_iterable(x, 2, "take")
-    return make_take(n, x)
-  end
+  sequential.take = of_count("take", make_take)
 
   local make_drop = stage("drop", function(iterator, state, control, n)
     for _ = 1, n do
@@ -142,11 +143,7 @@ return function(source)
   -- @tparam integer n 0 or more
   -- @param x what `agenda.aiter` takes as one value
   -- @treturn asyncgen an async generator (four values, for a `for`)
-  function sequential.drop(n, x)
-    n = check_count(n, 0, 1, "drop")
-    check_iterable(x, 2, "drop")
-    return make_drop(n, x)
-  end
+  sequential.drop = of_count("drop", make_drop)
 
   local function enumerate_item(i, first, ...)
     if first ~= nil then yield(i, first, ...) end
