@@ -54,6 +54,11 @@ void agenda_error_instance(lua_State *L, int index);
 /* Raises the value on the top as one on its way out: its trace is continued, not begun anew. */
 int agenda_error_propagate(lua_State *L);
 
+/* How long the trace of the value at `index` is; and cuts it to what it was, so that one who is
+** given the error again does not find those who were given it before. [-0, +0] */
+int agenda_error_trace_length(lua_State *L, int index);
+void agenda_error_cut_trace(lua_State *L, int index, int length);
+
 /* Sets err.cause of the error object under the top to the value on the top. [-1, +0] */
 void agenda_error_set_cause(lua_State *L);
 

@@ -248,6 +248,7 @@ bool agenda_future_fail(lua_State *L, int index)
     return false;
   }
   future->unretrieved = true;
+  future->values = agenda_error_trace_length(L, -1);
   finish(L, lua_absindex(L, index), AGENDA_FUTURE_FAILED);
   return true;
 }
@@ -312,6 +313,7 @@ static bool call_canceller(lua_State *L, int index)
 bool agenda_future_cancel(lua_State *L, int index)
 {
   agenda_future *future = lua_touserdata(L, index);
+  future->unretrieved = false;
   if (future->has_canceller && future->status == AGENDA_FUTURE_PENDING)
     return call_canceller(L, index);
   if (future->object.kind != &agenda_task_kind)
@@ -350,6 +352,7 @@ int agenda_future_result(lua_State *L, int index)
     case AGENDA_FUTURE_FAILED:
       future->unretrieved = false;
       lua_getiuservalue(L, index, AGENDA_FUTURE_VALUE);
+      agenda_error_cut_trace(L, -1, future->values);
       return agenda_error_propagate(L);
     case AGENDA_FUTURE_CANCELLED:
       push_cancelled(L, lua_absindex(L, index));

@@ -34,7 +34,8 @@ enum {
 typedef struct agenda_future {
   agenda_object object;
   agenda_schedule *schedule; /* NULL until it is tied to a loop; counted, but not by tasks */
-  int values;                /* of the result: 1 is stored as itself, more in a table */
+  int values;                /* of the result: 1 is stored as itself, more in a table;
+                             ** of an error: the length of its trace when the future failed */
   uint8_t status;            /* agenda_future_status */
   uint8_t waiting;           /* what AGENDA_FUTURE_VALUE holds while pending */
   bool unretrieved : 1;      /* failed, and nobody has asked for the error */
@@ -73,7 +74,8 @@ void agenda_future_check_error(lua_State *L, int index);
 ** and something waits on it. [-0, +0] */
 bool agenda_future_renew(lua_State *L, int index);
 
-/* future:cancel(message on the top or nil), a task's included. [-1, +0, may raise] */
+/* future:cancel(message on the top or nil), a task's included. Who cancels one that has failed does
+** not want its error, as in asyncio. [-1, +0, may raise] */
 bool agenda_future_cancel(lua_State *L, int index);
 
 /* Pushes the result values, or raises the error, of a done future at `index`.

@@ -122,7 +122,8 @@ static agenda_schedule *check_running(lua_State *L)
 @raise RuntimeError "no running event loop"; TypeError for what is neither */
 static int l_spawn(lua_State *L)
 {
-  luaL_checkany(L, 1);
+  if (lua_gettop(L) < 1)
+    lua_settop(L, 1);
   agenda_schedule *schedule = check_running(L);
   agenda_task_new(L, schedule->state, schedule, lua_gettop(L) - 1);
   return 1;
@@ -153,7 +154,6 @@ static int l_spawn_in_batch(lua_State *L)
 @raise RuntimeError "no running event loop"; TypeError for what is neither */
 static int l_ensure_future(lua_State *L)
 {
-  luaL_checkany(L, 1);
   lua_settop(L, 1);
   if (agenda_object_test(L, 1, &agenda_future_kind) != NULL)
     return 1;

@@ -178,6 +178,35 @@ int agenda_error_propagate(lua_State *L)
   return lua_error(L);
 }
 
+int agenda_error_trace_length(lua_State *L, int index)
+{
+  int length = 0;
+  if (lua_checkstack(L, 8)) {
+    find_trace(L, lua_absindex(L, index));
+    if (lua_istable(L, -1)) length = (int)lua_rawlen(L, -1);
+    lua_pop(L, 1);
+  }
+  return length;
+}
+
+void agenda_error_cut_trace(lua_State *L, int index, int length)
+{
+  if (!lua_checkstack(L, 12)) return;
+  index = lua_absindex(L, index);
+  find_trace(L, index);
+  if (lua_istable(L, -1)) {
+    for (int i = (int)lua_rawlen(L, -1); i > length; i--) {
+      lua_pushnil(L);
+      lua_rawseti(L, -2, i);
+    }
+    if (length == 0) { /* nobody had raised it */
+      lua_pushnil(L);
+      store_trace(L, index);
+    }
+  }
+  lua_pop(L, 1);
+}
+
 /* Pushes the line of the trace's level at `i`. [-0, +1] */
 static void push_level(lua_State *L, int trace, int i)
 {

@@ -345,6 +345,29 @@ describe("the traceback of an error", function()
     assert.is_true(raised < outer)
   end)
 
+  in_run("shows who was given it, and none that were given it before", function()
+    local task = agenda.spawn(function() error(errors.ValueError("once")) end)
+    local _, err = pcall(agenda.await, task)
+    local first = err.traceback
+    for _ = 1, 3 do
+      pcall(task.result, task)
+      fails(errors.ValueError, agenda.await, task)
+      assert.equal(select(2, first:gsub("awaited by", "")),
+        select(2, err.traceback:gsub("awaited by", "")))
+    end
+  end)
+
+  in_run("does not grow when an error that nobody raised is awaited again", function()
+    local fut = agenda.future()
+    fut:set_exception(errors.ValueError("set"))
+    local lengths = {}
+    for i = 1, 3 do
+      local task = agenda.spawn(function() return agenda.await(fut), 1 end)
+      lengths[i] = #fails(errors.ValueError, agenda.await, task).traceback
+    end
+    assert.same({lengths[1], lengths[1], lengths[1]}, lengths)
+  end)
+
   in_run("is what agenda.traceback gives", function()
     local lines, err = raise_deep(errors.ValueError("deep"))
     assert.truthy(agenda.traceback(err):find(at(lines.raised), 1, true))

@@ -105,6 +105,8 @@ describe("agenda.spawn", function()
   it("refuses nil", function()
     agenda.run(function()
       assert.equal(not_awaitable, fails(errors.TypeError, agenda.spawn, nil).message)
+      assert.equal(not_awaitable, fails(errors.TypeError, agenda.spawn).message)
+      assert.equal(not_awaitable, fails(errors.TypeError, agenda.ensure_future).message)
     end)
   end)
 
