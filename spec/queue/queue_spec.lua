@@ -340,17 +340,38 @@ describe("agenda.queue", function()
     assert.is_true(nan ~= nan)
   end)
 
-  in_run("lets go of what was taken", function()
-    local q, weak = agenda.queue(), setmetatable({}, { __mode = "v" })
-    for i = 1, 3 do
-      local item = {}
-      weak[i] = item
-      q:put(item)
-      q:get()
+  for _, make in ipairs { "queue", "priority_queue", "lifo_queue" } do
+    local ways = {
+      get = function(q, weak)
+        q:put(weak[1])
+        q:get()
+      end,
+      get_nowait = function(q, weak)
+        q:put(weak[1])
+        q:get_nowait()
+      end,
+      ["get that waited"] = function(q, weak)
+        local getter = agenda.spawn(function() q:get() end)
+        turns(1)
+        q:put(weak[1])
+        getter:await()
+      end,
+      ["shutdown(true)"] = function(q, weak)
+        q:put(weak[1])
+        q:shutdown(true)
+      end,
+    }
+    for name, take in pairs(ways) do
+      in_run(("lets go of what was taken from a %s by %s"):format(make, name), function()
+        local weak = setmetatable({ {} }, { __mode = "v" })
+        local q = agenda[make](0, make == "priority_queue" and function() return false end or nil)
+        take(q, weak)
+        collectgarbage()
+        assert.is_nil(weak[1])
+        assert.equal(0, q:qsize())
+      end)
     end
-    collectgarbage()
-    assert.is_nil(next(weak))
-  end)
+  end
 
   in_run("carries everything from several producers to several consumers", function()
     local q, seen, n = agenda.queue(3), {}, 0
