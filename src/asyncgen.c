@@ -205,17 +205,6 @@ static int l_asyncgen_aclose(lua_State *L)
 
 /* ----- closing ------------------------------------------------------------------------- */
 
-static bool is_no_wait_error(lua_State *L)
-{
-  if (!agenda_error_is(L, -1, AGENDA_RUNTIME_ERROR))
-    return false;
-  lua_getfield(L, -1, "message");
-  const char *message = lua_tostring(L, -1);
-  bool yes = message != NULL && strncmp(message, "cannot ", 7) == 0;
-  lua_pop(L, 1);
-  return yes;
-}
-
 /*
 ** Closes where nothing can wait: the running loop goes on with the cleanup from its first pending
 ** await; without a loop the cleanup must do without waiting.
@@ -223,12 +212,16 @@ static bool is_no_wait_error(lua_State *L)
 static int close_without_waiting(lua_State *L, agenda_asyncgen *generator)
 {
   agenda_frame *frame = &generator->body.frame;
-  agenda_host *host = generator->body.object.state->host;
+  agenda_state *state = generator->body.object.state;
+  agenda_host *host = state->host;
   int n;
   if (frame->status == AGENDA_FRAME_SUSPENDED && host != NULL && host->close(L, host, 1))
     return 0;
+  state->refusal = NULL;
   agenda_outcome what = agenda_frame_close_now(L, frame, &n);
-  if (what == AGENDA_WAIT || (what == AGENDA_ERROR && is_no_wait_error(L))) {
+  bool refused = what == AGENDA_ERROR && lua_istable(L, -1) &&
+                 lua_topointer(L, -1) == state->refusal;
+  if (what == AGENDA_WAIT || refused) {
     const char *reason = what == AGENDA_WAIT ? "it waits" : luaL_tolstring(L, -1, NULL);
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
                               "%s cannot finish its cleanup here, and no loop runs to do so: %s",

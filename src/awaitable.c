@@ -54,7 +54,7 @@ static int l_await(lua_State *L)
     if (why != NULL && !agenda_awaitable_test(L, 1))
       return agenda_awaitable_await(L); /* the TypeError says more */
     if (why != NULL && (kind == NULL || !kind->checks_wait))
-      return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot await: %s", why);
+      return agenda_frame_refuse_wait(L, state, "await", why);
   }
   return agenda_awaitable_await(L);
 }

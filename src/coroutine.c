@@ -170,7 +170,7 @@ static int l_coroutine_await(lua_State *L)
   const char *why =
     agenda_frame_here(state, L) ? NULL : agenda_frame_cannot_wait(L, state, false);
   if (why != NULL)
-    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot await: %s", why);
+    return agenda_frame_refuse_wait(L, state, "await", why);
   return await_coroutine(L);
 }
 

@@ -528,6 +528,13 @@ static int after_plain_yield(lua_State *L, int status, lua_KContext context)
   return lua_gettop(L);
 }
 
+int agenda_frame_refuse_wait(lua_State *L, agenda_state *state, const char *what, const char *why)
+{
+  agenda_error_push(L, AGENDA_RUNTIME_ERROR, "cannot %s: %s", what, why);
+  state->refusal = lua_topointer(L, -1);
+  return lua_error(L);
+}
+
 /*** The lowest-level await-yield: hands the values outward, past every generator, to what drives
 the outermost coroutine. Under a task, with no values, lets the loop take one turn. Awaits.
 @function suspend
@@ -539,7 +546,7 @@ static int l_suspend(lua_State *L)
   agenda_state *state = agenda_state_here(L);
   const char *why = agenda_frame_cannot_wait(L, state, false);
   if (why != NULL)
-    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot suspend: %s", why);
+    return agenda_frame_refuse_wait(L, state, "suspend", why);
   if (!agenda_frame_here(state, L))
     return lua_yieldk(L, lua_gettop(L), 0, after_plain_yield);
   return agenda_frame_wait(L, state, lua_gettop(L), 0, after_suspend);

@@ -122,11 +122,13 @@ void agenda_frame_take(lua_State *L, agenda_frame *frame, lua_State *where, int 
 /* Whether the frame runs, or what it waits on does: a runner resumes a leaf directly. */
 bool agenda_frame_is_executing(const agenda_frame *frame);
 
-/*
-** Why the running code of L cannot wait, as a message, or NULL if it can. `what` names the
-** call ("sleep"); a foreign runner may carry `suspend` but no wait on a future.
-*/
+/* Why the running code of L cannot wait, as a message, or NULL if it can. A foreign runner may
+** carry `suspend` but no wait on a future. */
 const char *agenda_frame_cannot_wait(lua_State *L, agenda_state *state, bool future);
+
+/* Raises RuntimeError "cannot WHAT: WHY", with what agenda_frame_cannot_wait said, and notes in the
+** state that it did. */
+int agenda_frame_refuse_wait(lua_State *L, agenda_state *state, const char *what, const char *why);
 
 /* Await-yield of the current frame with the `n` values on the top. Call as
 ** `return agenda_frame_wait(...)` after agenda_frame_cannot_wait said NULL. */

@@ -384,7 +384,7 @@ int agenda_future_await(lua_State *L)
   agenda_state *state = agenda_state_here(L);
   const char *why = agenda_frame_cannot_wait(L, state, true);
   if (why != NULL)
-    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot await: %s", why);
+    return agenda_frame_refuse_wait(L, state, "await", why);
   if (state->runner->kind == AGENDA_RUNNER_HAND) {
     lua_pushvalue(L, 1);
     return agenda_frame_wait(L, state, 1, 0, after_await);

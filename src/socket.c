@@ -423,7 +423,7 @@ int agenda_socket_await(lua_State *L, agenda_socket_direction direction, lua_KFu
   agenda_state *state = agenda_state_here(L);
   const char *why = agenda_frame_cannot_wait(L, state, true);
   if (why != NULL)
-    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot wait: %s", why);
+    return agenda_frame_refuse_wait(L, state, "wait", why);
   luaL_checkstack(L, 8, "wait");
   agenda_socket_push_wait(L, 1, direction);
   lua_insert(L, 1); /* where the cancelling of a task looks for it */

@@ -253,9 +253,10 @@ static agenda_filter *check_filter(lua_State *L, int index)
 void agenda_stream_set_filter(lua_State *L, agenda_stream *stream)
 {
   agenda_filter *filter = check_filter(L, 2);
-  const char *why = agenda_frame_cannot_wait(L, agenda_state_here(L), true);
+  agenda_state *state = agenda_state_here(L);
+  const char *why = agenda_frame_cannot_wait(L, state, true);
   if (why != NULL)
-    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot start TLS: %s", why);
+    agenda_frame_refuse_wait(L, state, "start TLS", why);
   if (stream->filter != NULL)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "%s: the stream speaks TLS already",
                        agenda_stream_push_name(L, 1));

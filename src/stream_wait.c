@@ -133,7 +133,7 @@ static void check_can_wait(lua_State *L, agenda_state *state, const char *what)
 {
   const char *why = agenda_frame_cannot_wait(L, state, true);
   if (AGENDA_UNLIKELY(why != NULL))
-    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot %s: %s", what, why);
+    agenda_frame_refuse_wait(L, state, what, why);
 }
 
 /* Waits on the future at index 1. */

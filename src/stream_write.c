@@ -160,9 +160,10 @@ static int l_write(lua_State *L)
   if (AGENDA_UNLIKELY(stream->write_error != 0))
     return agenda_stream_raise_write_error(L, stream, 1);
   if (AGENDA_UNLIKELY(stream->output.unsent > AGENDA_STREAM_HIGH_WATER)) {
-    const char *why = agenda_frame_cannot_wait(L, agenda_state_here(L), true);
+    agenda_state *state = agenda_state_here(L);
+    const char *why = agenda_frame_cannot_wait(L, state, true);
     if (why != NULL)
-      return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot write: %s", why);
+      return agenda_frame_refuse_wait(L, state, "write", why);
   }
   if (size > 0)
     send_or_queue(L, stream, size);

@@ -59,6 +59,7 @@ typedef struct agenda_state {
   int outward;                    /* an agenda_outcome: AGENDA_WAIT or AGENDA_CALL */
   int nesting;                    /* nested lua_resume calls of ours */
   const void *propagating;        /* the error that is on its way out; see traces.c */
+  const void *refusal;            /* the last error that said "cannot await: ..." and the like */
   bool debug;                     /* AGENDA_DEBUG=1, or a loop in debug mode */
   struct agenda_event_loop *loop; /* the running loop, or NULL */
   struct agenda_schedule *schedule; /* the running loop's, or NULL */

@@ -67,7 +67,7 @@ static int l_sleep(lua_State *L)
     return agenda_error_raise(L, AGENDA_VALUE_ERROR, "Invalid delay: NaN (not a number)");
   const char *why = agenda_frame_cannot_wait(L, state, true);
   if (AGENDA_UNLIKELY(why != NULL))
-    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot sleep: %s", why);
+    return agenda_frame_refuse_wait(L, state, "sleep", why);
   if (seconds <= 0)
     return agenda_frame_wait(L, state, 0, 0, after_sleep);
   if (state->runner->kind == AGENDA_RUNNER_HAND)
@@ -100,7 +100,7 @@ static int l_checkpoint(lua_State *L)
   const char *why = agenda_frame_cannot_wait(L, state, true);
   lua_settop(L, 0);
   if (why != NULL)
-    return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot take a turn: %s", why);
+    return agenda_frame_refuse_wait(L, state, "take a turn", why);
   return agenda_frame_wait(L, state, 0, 0, after_checkpoint);
 }
 

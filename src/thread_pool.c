@@ -440,7 +440,7 @@ agenda_event_loop *agenda_job_loop(lua_State *L, const char *what)
   agenda_state *state = agenda_state_here(L);
   const char *why = agenda_frame_cannot_wait(L, state, true);
   if (why != NULL)
-    agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot %s: %s", what, why);
+    agenda_frame_refuse_wait(L, state, what, why);
   if (state->loop == NULL)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "no running event loop");
   return state->loop;

@@ -254,7 +254,41 @@ describe("async generator: where a <close> cannot await #close", function()
       expect.now(g:anext())
     end)
     assert.is_truthy(err.message:find("stuck", 1, true))
+    assert.is_truthy(err.message:find("cannot finish its cleanup here", 1, true))
   end)
+
+  it("an error that is the cleanup's own stays itself, whatever it says", function()
+    local own = errors.RuntimeError("cannot open the log")
+    local gen = asyncgen(function()
+      local _ <close> = expect.finally(function() error(own, 0) end)
+      yield(1)
+    end)
+    local _, err = pcall(function()
+      local g <close> = gen()
+      expect.now(g:anext())
+    end)
+    assert.equal(own, err)
+  end)
+
+  for name, wait in pairs {
+    sleep = function() agenda.sleep(1) end,
+    checkpoint = function() agenda.checkpoint() end,
+    suspend = suspend,
+    future = function() agenda.await(agenda.new_event_loop():create_future()) end,
+    read_file = function() agenda.read_file("/dev/null") end,
+  } do
+    it("where no loop runs the error of a cleanup that must wait names the object: " .. name, function()
+      local gen = asyncgen("stuck", function()
+        local _ <close> = expect.finally(wait)
+        yield(1)
+      end)
+      local err = expect.raises(errors.RuntimeError, nil, function()
+        local g <close> = gen()
+        expect.now(g:anext())
+      end)
+      assert.is_truthy(err.message:find("^<async_generator stuck at .* cannot finish its cleanup here"))
+    end)
+  end
 
   it("a cleanup that need not wait is done in place", function()
     local closed = false
