@@ -247,6 +247,19 @@ static bool call_in_context(lua_State *L, const agenda_handle *handle, int owner
   return interrupted;
 }
 
+/* Calls where there is no context, and drops one that the callback has set. */
+static bool call_without_context(lua_State *L, const agenda_handle *handle, int owner, int handler)
+{
+  agenda_state *state = handle->object.state;
+  bool interrupted = call(L, handle, owner, handler);
+  if (AGENDA_UNLIKELY(state->has_context)) {
+    lua_pushnil(L);
+    agenda_slot_set_slow(L, AGENDA_SLOT_CONTEXT);
+    state->has_context = false;
+  }
+  return interrupted;
+}
+
 void agenda_handle_run(lua_State *L, agenda_handle *handle)
 {
   handle->queued = false;
@@ -266,7 +279,7 @@ void agenda_handle_run(lua_State *L, agenda_handle *handle)
   }
   bool interrupted = AGENDA_UNLIKELY(handle->context || handle->object.state->has_context)
                        ? call_in_context(L, handle, owner, top + 1)
-                       : call(L, handle, owner, top + 1);
+                       : call_without_context(L, handle, owner, top + 1);
   if (AGENDA_UNLIKELY(interrupted))
     lua_error(L);
   if (!handle->repeats)

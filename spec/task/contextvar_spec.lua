@@ -403,6 +403,16 @@ describe("agenda.contextvar", function()
       end)
     end)
 
+    it("does not show what they set outside of the loop", function()
+      local var = agenda.contextvar("var", "none")
+      local loop = agenda.new_event_loop()
+      loop:call_soon(function() var:set("the callback's") end)
+      loop:call_later(0, function() var:set("the timer's") end)
+      loop:run_once(0)
+      loop:close()
+      assert.equal("none", var:get())
+    end)
+
     it("passes on to the callbacks that they schedule", function()
       agenda.run(function()
         local var, seen = agenda.contextvar("var", "none"), nil
