@@ -215,11 +215,11 @@ As in asyncio.
 @function loop:remove_signal_handler
 @tparam string|integer sig such as "SIGTERM", or the number
 @treturn boolean whether the loop had a handler for it
-@raise ValueError for an unknown signal, and for SIGKILL and SIGSTOP */
+@raise ValueError for an unknown signal */
 static int l_remove_signal_handler(lua_State *L)
 {
   agenda_event_loop *loop = agenda_object_check(L, 1, &agenda_loop_kind);
-  int number = check_signal(L, 2);
+  int number = agenda_signal_number(L, 2);
   lua_getiuservalue(L, 1, AGENDA_LOOP_WATCHERS);
   lua_getfield(L, -1, SOURCE_KEY);
   const signal_source *source = lua_touserdata(L, -1);

@@ -205,6 +205,11 @@ describe("signals", function()
       fails(errors.ValueError, loop.add_signal_handler, loop, 9, print)
     end)
 
+    it("has none of SIGKILL to remove", function()
+      assert.is_false(loop:remove_signal_handler("SIGKILL"))
+      fails(errors.ValueError, loop.remove_signal_handler, loop, "SIGNONSENSE")
+    end)
+
     it("refuses SIGSTOP", function()
       fails(errors.ValueError, loop.add_signal_handler, loop, "SIGSTOP", print)
     end)
