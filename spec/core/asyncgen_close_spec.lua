@@ -277,7 +277,7 @@ describe("async generator: where a <close> cannot await #close", function()
     future = function() agenda.await(agenda.new_event_loop():create_future()) end,
     read_file = function() agenda.read_file("/dev/null") end,
   } do
-    it("where no loop runs the error of a cleanup that must wait names the object: " .. name, function()
+    it("where no loop runs the error of a cleanup that must wait names the object: " .. name .. " #core", function()
       local gen = asyncgen("stuck", function()
         local _ <close> = expect.finally(wait)
         yield(1)
