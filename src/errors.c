@@ -208,10 +208,25 @@ static bool is_control(lua_State *L, int index)
          !agenda_error_is(L, index, AGENDA_ERROR_ERROR);
 }
 
+/* Whether the class on the top is one of groups, which need errors. [-1, +0] */
+static bool is_class_of_groups(lua_State *L)
+{
+  return descends(L, agenda_state_get(L)->error_classes[AGENDA_EXCEPTION_GROUP]);
+}
+
+static int refuse_empty_group(lua_State *L)
+{
+  return agenda_error_raise(L, AGENDA_VALUE_ERROR,
+                            "an ExceptionGroup needs a list of at least one error");
+}
+
 void agenda_error_instance(lua_State *L, int index)
 {
   if (!is_class(L, index))
     return;
+  lua_pushvalue(L, index);
+  if (is_class_of_groups(L))
+    refuse_empty_group(L);
   lua_pushvalue(L, index);
   instantiate(L);
   lua_replace(L, index);
@@ -237,7 +252,6 @@ void agenda_error_push_text(lua_State *L, int index)
 @raise ValueError for an ExceptionGroup without errors */
 static int l_class_call(lua_State *L)
 {
-  agenda_state *state = agenda_state_here(L);
   if (!is_class(L, 1))
     return luaL_typeerror(L, 1, "error class");
   lua_settop(L, 3);
@@ -245,7 +259,7 @@ static int l_class_call(lua_State *L)
     return luaL_argerror(
       L, 2, lua_pushfstring(L, "table expected, got %s", luaL_typename(L, 3)));
   lua_pushvalue(L, 1);
-  bool group = descends(L, state->error_classes[AGENDA_EXCEPTION_GROUP]);
+  bool group = is_class_of_groups(L);
   lua_pushvalue(L, 1);
   instantiate(L);
   if (!lua_isnil(L, 2)) {
@@ -263,8 +277,7 @@ static int l_class_call(lua_State *L)
   if (group) {
     lua_pushliteral(L, "errors");
     if (lua_rawget(L, 4) != LUA_TTABLE || lua_rawlen(L, -1) == 0)
-      return agenda_error_raise(L, AGENDA_VALUE_ERROR,
-                                "an ExceptionGroup needs a list of at least one error");
+      return refuse_empty_group(L);
     lua_pop(L, 1);
   }
   return 1;

@@ -166,6 +166,16 @@ describe("errors: an error object", function()
   it("ExceptionGroup without the field is refused", function()
     assert.has_error(function() errors.ExceptionGroup("none") end)
   end)
+
+  it("the class ExceptionGroup in place of an error is refused, and nothing is raised", function()
+    local g = agenda.generator(function() agenda.yield(1) agenda.yield(2) end)()
+    g:next()
+    for _, class in ipairs { errors.ExceptionGroup, errors.class("Mine", errors.ExceptionGroup) } do
+      expect.raises(errors.ValueError, "an ExceptionGroup needs a list of at least one error",
+        g.throw, g, class)
+    end
+    assert.equal(2, g:next())
+  end)
 end)
 
 describe("errors.class", function()

@@ -116,6 +116,12 @@ function Class:__tostring()
   return ("<error class %s>"):format(self.name)
 end
 
+local function check_group(class, list)
+  if descends(class, errors.ExceptionGroup) and (type(list) ~= "table" or #list == 0) then
+    error(errors.ValueError("an ExceptionGroup needs a list of at least one error"), 0)
+  end
+end
+
 function Class:__call(message, fields)
   check_class(self, "error class")
   if fields ~= nil and type(fields) ~= "table" then
@@ -125,12 +131,7 @@ function Class:__call(message, fields)
   for key, value in pairs(fields or {}) do
     rawset(err, key, value)
   end
-  if descends(self, errors.ExceptionGroup) then
-    local list = rawget(err, "errors")
-    if type(list) ~= "table" or #list == 0 then
-      error(errors.ValueError("an ExceptionGroup needs a list of at least one error"), 0)
-    end
-  end
+  check_group(self, rawget(err, "errors"))
   return err
 end
 
@@ -178,6 +179,7 @@ internal.is = is
 --- An error class where an error is expected makes an instance of it.
 function internal.instance(err)
   if type(err) == "table" and metatable_of[err] then
+    check_group(err)
     return setmetatable({}, metatable_of[err])
   end
   return err
