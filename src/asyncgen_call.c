@@ -159,16 +159,20 @@ static int await_call(lua_State *L)
 }
 
 /* Spends a new call for the error on the top, which is raised at once unless the generator is
-** suspended at a yield. [-0, +0, may raise] */
-static void ready_throw(lua_State *L, agenda_asyncgen_call *call)
+** suspended at a yield. False if the call is over: GeneratorExit ends an aclose().
+** [-0, +0, may raise] */
+static bool ready_throw(lua_State *L, agenda_asyncgen_call *call)
 {
   agenda_frame *frame = &call->generator->body.frame;
   call->status = AGENDA_CALL_SPENT;
   check_not_running(L, frame);
   if (frame->status == AGENDA_FRAME_CREATED)
     agenda_frame_drop(L, frame);
-  if (frame->status == AGENDA_FRAME_FINISHED)
+  if (frame->status != AGENDA_FRAME_FINISHED)
+    return true;
+  if (call->verb != AGENDA_ACLOSE || !agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT))
     lua_error(L);
+  return false;
 }
 
 int agenda_asyncgen_call_throw(lua_State *L)
@@ -176,7 +180,8 @@ int agenda_asyncgen_call_throw(lua_State *L)
   agenda_asyncgen_call *call = check_call(L);
   if (call->status != AGENDA_CALL_NEW)
     return raise_spent(L, call);
-  ready_throw(L, call);
+  if (!ready_throw(L, call))
+    return 0;
   lua_getiuservalue(L, 1, CALL_GENERATOR);
   lua_insert(L, 2);
   return agenda_frame_call(L, &call->generator->body.frame, 1, true, receive_of(call));
@@ -251,10 +256,12 @@ static int l_call_throw(lua_State *L)
   agenda_error_instance(L, 2);
   if (call->status == AGENDA_CALL_SPENT)
     return raise_spent(L, call);
-  if (call->status == AGENDA_CALL_NEW)
-    ready_throw(L, call);
-  else if (!can_step(frame))
+  if (call->status == AGENDA_CALL_NEW) {
+    if (!ready_throw(L, call))
+      return agenda_error_raise_stop(L, 0);
+  } else if (!can_step(frame)) {
     return agenda_asyncgen_raise_running(L);
+  }
   agenda_outcome what = agenda_body_hand(L, frame, 1, true, &n);
   return finish_step(L, call, what, n);
 }

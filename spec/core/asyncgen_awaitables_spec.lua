@@ -430,6 +430,32 @@ describe("aclose awaited", function()
     end)
   end)
 
+  for label, make in pairs {
+    ["a generator not started"] = function() return (asyncgen(function() yield(1) end)()) end,
+    ["a suspended generator"] = function() return begun(function() yield(1) end) end,
+    ["a finished generator"] = function()
+      local g = begun(function() yield(1) end)
+      expect.now(g:aclose())
+      return g
+    end,
+  } do
+    it("GeneratorExit thrown into that of " .. label .. " ends it with no error", function()
+      local g = make()
+      local aw = g:aclose()
+      expect.raises(errors.StopIteration, nil, aw.throw, aw, errors.GeneratorExit)
+      expect.raises(errors.RuntimeError, REUSED_THROW, aw.throw, aw, errors.GeneratorExit)
+      assert.is_nil(g.ag_frame)
+    end)
+
+    it("another error thrown into that of " .. label .. " comes out", function()
+      local g = make()
+      local aw = g:aclose()
+      expect.raises_same("thrown", aw.throw, aw, "thrown")
+      expect.raises(errors.RuntimeError, REUSED_THROW, aw.throw, aw, "thrown")
+      assert.is_nil(g.ag_frame)
+    end)
+  end
+
   it("throw in flight is raised at the cleanup's await", function()
     local seen
     local g = begun(function()

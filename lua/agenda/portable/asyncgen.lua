@@ -279,6 +279,9 @@ function methods_of_call:throw(...)
       frame.drop(self._generator)
     end
     if self._generator._status == "finished" then
+      if self._verb == "aclose" and faults.is(GeneratorExit, err) then
+        return stopped()
+      end
       error(err, 0)
     end
   end
