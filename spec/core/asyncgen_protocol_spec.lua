@@ -333,6 +333,15 @@ describe("agenda.anext", function()
     end)
   end)
 
+  it("of such an object is refused by the await, not by the call", function()
+    local object = setmetatable({}, { __anext = function() return {} end })
+    local bare, defaulted = agenda.anext(object), agenda.anext(object, "default")
+    agenda.run(function()
+      expect.raises(errors.TypeError, nil, await, bare)
+      expect.raises(errors.TypeError, nil, await, defaulted)
+    end)
+  end)
+
   for label, value in pairs { number = 1, table = {}, string = "text" } do
     it("refuses a " .. label, function()
       agenda.run(function()

@@ -20,7 +20,7 @@ return function(edition)
     return type_of(value) or type(value)
   end
 
-  -- What `__anext` of an iterator gives, if it can be awaited.
+  -- What `__anext` of an iterator gives, if it can be awaited. That of `anext` is left to `await`.
   local function next_awaitable(iterator, anext)
     local awaitable = anext(iterator)
     if not edition.isawaitable(awaitable) then
@@ -115,7 +115,7 @@ return function(edition)
       if not anext then
         error(TypeError(("'%s' object is not an async iterator"):format(describe(it))), 0)
       end
-      awaitable = next_awaitable(it, anext)
+      awaitable = anext(it)
     end
     if select("#", ...) == 0 then
       return awaitable
