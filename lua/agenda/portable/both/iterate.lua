@@ -47,12 +47,20 @@ return function(edition)
     return await(next_awaitable(object, anext))
   end
 
-  -- A Lua iterator over an object with `__anext`. StopAsyncIteration ends it, be it raised by what
-  -- `__anext` gives or by `__anext` itself.
-  local function iterator_of(object, anext)
-    return function()
-      return check_leading(pcall(await_next, object, anext))
-    end
+  -- What `aiter` makes of an object with `__anext`: a Lua iterator that `anext` takes, too.
+  -- StopAsyncIteration ends it, be it raised by what `__anext` gives or by `__anext` itself.
+  local Iterator = {__name = "agenda.async_iterator"}
+
+  function Iterator:__call()
+    return check_leading(pcall(await_next, self.object, self.anext))
+  end
+
+  function Iterator:__anext()
+    return self.anext(self.object)
+  end
+
+  function Iterator:__tostring()
+    return ("<async_iterator of %s>"):format(tostring(self.object))
   end
 
   --- An asynchronous `for` over what it gives owns the generator: leaving the loop awaits
@@ -76,7 +84,12 @@ return function(edition)
         error(TypeError(("__aiter of %s gave a %s, which has no __anext")
           :format(describe(x), describe(iterator))), 0)
       end
-      return iterator_of(iterator, anext), nil, nil, metamethod(iterator, "__close") and iterator
+      local closing = metamethod(iterator, "__close") and iterator or nil
+      local made = setmetatable({object = iterator, anext = anext, closing = closing}, Iterator)
+      return made, nil, nil, closing
+    end
+    if select("#", ...) == 0 and getmetatable(x) == Iterator then
+      return x, nil, nil, x.closing
     end
     if type(x) == "function" or (type_of(x) == nil and metamethod(x, "__call")) then
       return x, ...
@@ -91,9 +104,20 @@ return function(edition)
     end
     local err = ...
     if StopAsyncIteration:is(err) then
-      return edition.unpack(default, 1, default.n)
+      return edition.unpack(default, 2, default.n)
     end
     error(err, 0)
+  end
+
+  -- How many of the arguments count: a call of a generator function at the end of the list leaves
+  -- `nil, nil, g` behind g.
+  local function count(arguments)
+    local n = arguments.n
+    if n >= 4 and is_generator(arguments[n]) and rawequal(arguments[n], arguments[n - 3])
+        and arguments[n - 1] == nil and arguments[n - 2] == nil then
+      return n - 3
+    end
+    return n
   end
 
   local next_or_default = edition.async("anext", function(awaitable, default)
@@ -117,10 +141,14 @@ return function(edition)
       end
       awaitable = anext(it)
     end
-    if select("#", ...) == 0 then
-      return awaitable
+    if select("#", ...) > 0 then
+      local arguments = edition.pack(it, ...)
+      arguments.n = count(arguments)
+      if arguments.n > 1 then
+        return next_or_default(awaitable, arguments)
+      end
     end
-    return next_or_default(awaitable, edition.pack(...))
+    return awaitable
   end
 
   local Closing = {__close = function(self) await(self.object:aclose()) end}
