@@ -109,6 +109,15 @@ static int l_set_context(lua_State *L)
   return 0;
 }
 
+/* The body that must not yield while a scope is open that is opened now. What a context manager's
+** body opens ends as its consumer leaves the manager, and so is that one's. */
+static agenda_frame *scopes_owner(agenda_frame *frame)
+{
+  while (frame != NULL && frame->scopes_exempt)
+    frame = frame->caller;
+  return frame;
+}
+
 /*** Opens or closes a scope in the running body, in which it must not yield values (PEP 789).
 @function scope
 @tparam integer change 1 or -1
@@ -121,8 +130,8 @@ static int l_scope(lua_State *L)
   lua_Integer change = luaL_checkinteger(L, 1);
   int kind = luaL_checkoption(L, 2, NULL, kinds);
   bool here = agenda_frame_here(state, L);
-  if (here && !state->current->scopes_exempt) {
-    agenda_frame *frame = state->current;
+  agenda_frame *frame = here ? scopes_owner(state->current) : NULL;
+  if (frame != NULL) {
     bool none = (kind == 0 ? frame->scopes & 0xff : frame->scopes >> 8) == 0;
     if (change > 0 || !none) /* it may end in another body than it began in */
       frame->scopes = (uint16_t)(frame->scopes + change * (kind == 0 ? 1 : 256));
@@ -131,8 +140,8 @@ static int l_scope(lua_State *L)
   return 1;
 }
 
-/*** Lets a generator's body yield inside its scopes: that of a context manager, which ends them in
-its consumer's stead.
+/*** Lets a generator's body yield inside its scopes: that of a context manager. They are counted as
+scopes of the body that enters the manager.
 @function exempt
 @tparam generator|async_generator g not yet begun */
 static int l_exempt(lua_State *L)

@@ -74,6 +74,56 @@ describe("a timeout", function()
     fails(errors.RuntimeError, agenda.await, g:anext())
   end)
 
+  describe("of a context manager's body", function()
+    local limited = agenda.asynccontextmanager(function()
+      agenda.sleep(0)
+      local _ <close> = agenda.timeout(5)
+      agenda.yield()
+    end)
+    local nested = agenda.asynccontextmanager(function() agenda.with(limited(), agenda.yield) end)
+    local enter = {
+      with = function(cm, f) agenda.with(cm, f) end,
+      enter = function(cm, f)
+        local _ <close> = agenda.enter(cm)
+        f()
+      end,
+      exitstack = function(cm, f)
+        local stack <close> = agenda.exitstack()
+        stack:enter(cm)
+        f()
+      end,
+    }
+
+    for way, entering in pairs(enter) do
+      for label, manager in pairs { manager = limited, ["nested manager"] = nested } do
+        in_run(("may not be open at the yield of who entered the %s by %s"):format(label, way), function()
+          local g = agenda.asyncgen(function() entering(manager(), function() agenda.yield(1) end) end)()
+          local err = fails(errors.RuntimeError, agenda.await, g:anext())
+          assert.is_truthy(err.message:find("open timeout scope", 1, true))
+        end)
+
+        in_run(("is closed after %s of a %s has ended"):format(way, label), function()
+          local g = agenda.asyncgen(function()
+            entering(manager(), function() agenda.sleep(1) end)
+            pcall(entering, manager(), function() error("block") end)
+            agenda.yield(1)
+          end)()
+          assert.equal(1, (agenda.await(g:anext())))
+        end)
+
+        in_run(("does not keep a consumer's generator from yielding: %s, %s"):format(way, label), function()
+          local seen = {}
+          entering(manager(), function()
+            for v in agenda.asyncgen(function() agenda.yield(1) agenda.yield(2) end)() do
+              seen[#seen + 1] = v
+            end
+          end)
+          assert.same({ 1, 2 }, seen)
+        end)
+      end
+    end
+  end)
+
   in_run("gives a block inside a manager its deadline, and the manager its cleanup", function()
     local log = {}
     local slow = agenda.asynccontextmanager(function()
