@@ -356,8 +356,11 @@ static int l_instance_tostring(lua_State *L)
     lua_pop(L, 1);
     return 1;
   }
-  const char *message = luaL_tolstring(L, -1, NULL);
-  lua_pushfstring(L, "%s: %s", lua_tostring(L, -3), message);
+  luaL_tolstring(L, -1, NULL);
+  lua_replace(L, -2);
+  lua_pushliteral(L, ": ");
+  lua_insert(L, -2);
+  lua_concat(L, 3);
   return 1;
 }
 

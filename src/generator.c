@@ -386,11 +386,13 @@ static int l_yield_from(lua_State *L)
       return raise_executing(L);
     return agenda_frame_call(L, &sub->frame, 0, false, receive_delegated);
   }
-  const agenda_kind *kind = agenda_object_kind(L, 1);
-  bool callable = lua_isfunction(L, 1) || (kind == NULL && luaL_getmetafield(L, 1, "__call"));
-  if (!callable || (kind != NULL && strcmp(kind->name, "async_generator") == 0))
-    return agenda_error_raise(L, AGENDA_TYPE_ERROR, "'%s' is not iterable",
-                              kind != NULL ? kind->name : luaL_typename(L, 1));
+  if (!lua_isfunction(L, 1)) {
+    const agenda_kind *kind = agenda_object_kind(L, 1);
+    if (luaL_getmetafield(L, 1, "__call") == LUA_TNIL)
+      return agenda_error_raise(L, AGENDA_TYPE_ERROR, "'%s' is not iterable",
+                                kind != NULL ? kind->name : luaL_typename(L, 1));
+    lua_pop(L, 1);
+  }
   lua_settop(L, 4);
   lua_toclose(L, 4);
   return yield_items(L, LUA_OK, 0);

@@ -115,6 +115,10 @@ describe("errors: an error object", function()
     assert.equal("TimeoutError: message", tostring(errors.TimeoutError("message")))
   end)
 
+  it("shows all of a message that has zero bytes", function()
+    assert.equal("ValueError: a\0b", tostring(errors.ValueError("a\0b")))
+  end)
+
   it("shows the class alone when there is no message", function()
     assert.equal("TimeoutError", tostring(errors.TimeoutError()))
   end)

@@ -406,6 +406,58 @@ describe("yield_from a plain iterator", function()
   end)
 end)
 
+describe("yield_from a callable object", function()
+  local function recorder(calls)
+    return setmetatable({}, {
+      __call = function(_, ...)
+        calls[#calls + 1] = table.pack(...)
+        return #calls < 2 and #calls or nil
+      end,
+    })
+  end
+
+  for n = 0, 3 do
+    it("calls it with the state and the control value, after " .. n .. " more values", function()
+      local calls = {}
+      local more = { "state", "control", false }
+      local g = generator(function() yield_from(recorder(calls), table.unpack(more, 1, n)) end)()
+      assert.same({ 1 }, collect(g))
+      local state, control = table.unpack(more, 1, math.min(n, 2))
+      assert.same({ n = 2, state, control }, calls[1])
+      assert.same({ n = 2, state, 1 }, calls[2])
+    end)
+  end
+end)
+
+describe("yield_from an async generator", function()
+  local numbers = agenda.asyncgen(function(log)
+    local ok, err = pcall(yield, 1)
+    if not ok then
+      log[#log + 1] = "closed"
+      error(err, 0)
+    end
+    log[#log + 1] = agenda.suspend("waits")
+    yield(2)
+  end)
+
+  it("passes its values on, and its waits outward", function()
+    local log = {}
+    local g = generator(function() yield_from(numbers(log)) end)()
+    local co = agenda.async(function() return g:next(), g:next(), g() end)()
+    assert.equal("waits", co:send())
+    local stop = expect.raises(errors.StopIteration, nil, co.send, co, "resumed")
+    assert.same({ n = 3, 1, 2, nil }, stop.values)
+    assert.same({ "resumed" }, log)
+  end)
+
+  it("closes it with the delegation", function()
+    local log = {}
+    local g = generator(function() yield_from(numbers(log)) end)()
+    expect.now(agenda.async(function() g:next() g:close() end)())
+    assert.same({ "closed" }, log)
+  end)
+end)
+
 describe("yield_from misused", function()
   for label, value in pairs { number = 1, string = "text", boolean = true, ["table without __call"] = {} } do
     it("refuses a " .. label, function()

@@ -66,12 +66,12 @@ end
 function methods:send(...)
   check(self, "send")
   check_usable(self, true)
-  touch(self)
   if self._status ~= "created" then
     return finish_step(frame.hand(self, select("#", ...), ...))
   elseif object.any_value(...) then
     error(TypeError("can't send non-nil value to a just-started coroutine"), 0)
   end
+  touch(self)
   return finish_step(frame.hand(self, 0))
 end
 

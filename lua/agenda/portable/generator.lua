@@ -241,7 +241,10 @@ local function close_items(me, closing, ok, err)
   me._delegate = false
   local close = closing ~= nil and (getmetatable(closing) or {}).__close
   if close then
-    close(closing, not ok and err or nil)
+    if ok then
+      err = nil
+    end
+    close(closing, err)
   end
   if not ok then
     error(err, 0)
@@ -274,8 +277,8 @@ function generator.yield_from(...)
     me._delegate = x
     return delegated(me, x, call(x))
   end
-  local made = type(x) == "table" and type(rawget(x, "_kind")) == "table" and x._kind.name
-  if made or not checks.is_callable(x) then
+  if not checks.is_callable(x) then
+    local made = type(x) == "table" and type(rawget(x, "_kind")) == "table" and x._kind.name
     error(TypeError(("'%s' is not iterable"):format(made or type(x))), 0)
   end
   me._delegate = x
