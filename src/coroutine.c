@@ -32,7 +32,7 @@ void agenda_coroutine_check_unused(lua_State *L, const agenda_coroutine *corouti
   const agenda_frame *frame = &coroutine->body.frame;
   if (frame->status == AGENDA_FRAME_FINISHED)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "cannot reuse already awaited coroutine");
-  if (frame->caller == NULL && !coroutine->owned && agenda_frame_is_executing(frame))
+  if (!coroutine->owned && agenda_frame_is_executing(frame))
     agenda_error_raise(L, AGENDA_VALUE_ERROR, "coroutine already executing");
   if (frame->status != AGENDA_FRAME_CREATED || coroutine->owned)
     agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "coroutine is being awaited already");
@@ -127,6 +127,7 @@ static int l_coroutine_throw(lua_State *L)
 
 /*** Closes the coroutine: GeneratorExit where it waits, so that its cleanup runs.
 @function coroutine:close
+@return what its function returns, if it handles GeneratorExit and returns
 @raise RuntimeError "coroutine ignored GeneratorExit" if it waits again; what the cleanup raises */
 static int l_coroutine_close(lua_State *L)
 {
@@ -155,7 +156,7 @@ static int l_coroutine_close(lua_State *L)
     return agenda_error_raise(L, AGENDA_RUNTIME_ERROR, "coroutine ignored GeneratorExit");
   if (what == AGENDA_ERROR && !agenda_error_is(L, -1, AGENDA_GENERATOR_EXIT))
     return agenda_body_raise(L, WHAT, false);
-  return 0;
+  return what == AGENDA_RETURN ? n : 0;
 }
 
 /*** Awaits the coroutine; the same as `agenda.await(co)`. Awaits.

@@ -161,6 +161,7 @@ function coroutine_object:send(...) end
 function coroutine_object:throw(err) end
 
 ---Raises GeneratorExit where it waits, so that its cleanup runs.
+---@return any ...
 function coroutine_object:close() end
 
 ---Makes a coroutine function.

@@ -252,6 +252,19 @@ describe("coroutine: close", function()
     assert.same({}, warnings)
   end)
 
+  it("returns what the body returns", function()
+    local co = async(function() pcall(suspend) return nil, "two" end)()
+    co:send()
+    assert.same({ n = 2, nil, "two" }, table.pack(co:close()))
+    assert.equal(0, select("#", co:close()))
+  end)
+
+  it("of a body that does not handle it returns nothing", function()
+    local co = async(function() suspend() return "end" end)()
+    co:send()
+    assert.equal(0, select("#", co:close()))
+  end)
+
   it("may be repeated", function()
     local times = 0
     local co = async(function()
@@ -283,6 +296,20 @@ describe("coroutine: re-entry", function()
       assert.equal("coroutine already executing", seen.message)
     end)
   end
+
+  it("await from within is ValueError, also of one that another awaits", function()
+    local seen = {}
+    local function awaits_itself()
+      local co
+      co = async(function() seen[#seen + 1] = select(2, pcall(agenda.await, co)) end)()
+      return co
+    end
+    expect.now(awaits_itself())
+    expect.now(async(function() agenda.await(awaits_itself()) end)())
+    for i = 1, 2 do
+      assert.equal("ValueError: coroutine already executing", tostring(seen[i]))
+    end
+  end)
 end)
 
 describe("coroutine: introspection", function()

@@ -27,8 +27,7 @@ end
 local function check_usable(self, by_hand)
   if self._status == "finished" then
     error(RuntimeError("cannot reuse already awaited coroutine"), 0)
-  elseif self._status ~= "created" and not self._leaf and (by_hand or not self._caller)
-      and executing(self) then
+  elseif self._status ~= "created" and not self._leaf and executing(self) then
     error(ValueError("coroutine already executing"), 0)
   elseif self._status ~= "created" and not (by_hand and self._hand) then
     error(RuntimeError("coroutine is being awaited already"), 0)
@@ -52,6 +51,16 @@ local function finish_step(outcome, ...)
     return faults.raise_stop(...)
   end
   return object.raise(WHAT, (...))
+end
+
+local function finish_close(outcome, ...)
+  if outcome == SUSPEND then
+    error(RuntimeError("coroutine ignored GeneratorExit"), 0)
+  elseif outcome == END then
+    return ...
+  elseif not errors.GeneratorExit:is((...)) then
+    return object.raise(WHAT, (...))
+  end
 end
 
 local methods = {}
@@ -92,6 +101,7 @@ function methods:throw(...)
 end
 
 --- Closes the coroutine: GeneratorExit where it waits, so that its cleanup runs.
+-- @return what the body returns, if it handles that and returns
 function methods:close()
   check(self, "close")
   touch(self)
@@ -103,12 +113,7 @@ function methods:close()
   if not frame.abandoned(self) then
     check_usable(self, true)
   end
-  local outcome, err = frame.hand_throw(self, errors.GeneratorExit())
-  if outcome == SUSPEND then
-    error(RuntimeError("coroutine ignored GeneratorExit"), 0)
-  elseif outcome ~= END and not errors.GeneratorExit:is(err) then
-    return object.raise(WHAT, err)
-  end
+  return finish_close(frame.hand_throw(self, errors.GeneratorExit()))
 end
 
 --- Awaits the coroutine; the same as `await(co)`.
