@@ -54,6 +54,10 @@ void agenda_error_instance(lua_State *L, int index);
 /* Raises the value on the top as one on its way out: its trace is continued, not begun anew. */
 int agenda_error_propagate(lua_State *L);
 
+/* Gives the value at `index`, which has no trace, that of the running function.
+** [-0, +0, may raise] */
+void agenda_error_begin_trace(lua_State *L, int index);
+
 /* How long the trace of the value at `index` is; and cuts it to what it was, so that one who is
 ** given the error again does not find those who were given it before. [-0, +0] */
 int agenda_error_trace_length(lua_State *L, int index);

@@ -274,6 +274,7 @@ bool agenda_future_cancel_by(lua_State *L, int index)
     lua_pop(L, 1);
     return false;
   }
+  future->values = agenda_error_trace_length(L, -1);
   finish(L, lua_absindex(L, index), AGENDA_FUTURE_CANCELLED);
   return true;
 }
@@ -333,6 +334,17 @@ static void push_cancelled(lua_State *L, int index)
   lua_setfield(L, -2, "message");
 }
 
+/* Raises the error on the top, whose trace had the length when the future ended; one that nobody
+** had raised gets its trace here. */
+static int raise_again(lua_State *L, int length)
+{
+  agenda_error_cut_trace(L, -1, length);
+  if (length > 0)
+    return agenda_error_propagate(L);
+  agenda_error_begin_trace(L, -1);
+  return lua_error(L);
+}
+
 int agenda_future_result(lua_State *L, int index)
 {
   agenda_future *future = lua_touserdata(L, index);
@@ -352,11 +364,10 @@ int agenda_future_result(lua_State *L, int index)
     case AGENDA_FUTURE_FAILED:
       future->unretrieved = false;
       lua_getiuservalue(L, index, AGENDA_FUTURE_VALUE);
-      agenda_error_cut_trace(L, -1, future->values);
-      return agenda_error_propagate(L);
+      return raise_again(L, future->values);
     case AGENDA_FUTURE_CANCELLED:
       push_cancelled(L, lua_absindex(L, index));
-      return lua_error(L);
+      return raise_again(L, future->values);
     default:
       return agenda_error_raise(L, AGENDA_INVALID_STATE_ERROR, "Result is not set.");
   }

@@ -35,7 +35,7 @@ typedef struct agenda_future {
   agenda_object object;
   agenda_schedule *schedule; /* NULL until it is tied to a loop; counted, but not by tasks */
   int values;                /* of the result: 1 is stored as itself, more in a table;
-                             ** of an error: the length of its trace when the future failed */
+                             ** of an error: the length of its trace when the future ended */
   uint8_t status;            /* agenda_future_status */
   uint8_t waiting;           /* what AGENDA_FUTURE_VALUE holds while pending */
   bool unretrieved : 1;      /* failed, and nobody has asked for the error */

@@ -123,8 +123,7 @@ static bool is_flow(lua_State *L, int index)
 {
   return agenda_error_is(L, index, AGENDA_STOP_ITERATION) ||
          agenda_error_is(L, index, AGENDA_STOP_ASYNC_ITERATION) ||
-         agenda_error_is(L, index, AGENDA_GENERATOR_EXIT) ||
-         agenda_error_is(L, index, AGENDA_CANCELLED_ERROR);
+         agenda_error_is(L, index, AGENDA_GENERATOR_EXIT);
 }
 
 /* What tells errors apart; values without an address are one. */
@@ -176,6 +175,14 @@ int agenda_error_propagate(lua_State *L)
     lua_settop(L, error);
   }
   return lua_error(L);
+}
+
+void agenda_error_begin_trace(lua_State *L, int index)
+{
+  index = lua_absindex(L, index);
+  if (lua_isnil(L, index) || is_flow(L, index)) return;
+  agenda_error_push_levels(L);
+  agenda_error_set_levels(L, index);
 }
 
 int agenda_error_trace_length(lua_State *L, int index)

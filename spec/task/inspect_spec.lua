@@ -368,6 +368,65 @@ describe("the traceback of an error", function()
     assert.same({lengths[1], lengths[1], lengths[1]}, lengths)
   end)
 
+  in_run("shows who awaited a future that failed without being raised, also when caught there", function()
+    local fut = agenda.future()
+    fut:set_exception(errors.ValueError("set"))
+    local line = loopkit.here() + 1
+    local _, err = pcall(function() return agenda.await(fut), 1 end)
+    assert.truthy(err.traceback:find(at(line), 1, true))
+  end)
+
+  describe("that cancels", function()
+    local waiting
+    local function nested()
+      waiting = loopkit.here() + 1
+      agenda.sleep(60)
+      return "never"
+    end
+
+    -- The CancelledError of a task that awaits a cancelled one by `get`, whose line is the second.
+    local function cancelled(get)
+      local line
+      local inner = agenda.spawn(nested)
+      local outer = agenda.spawn(function()
+        agenda.sleep(0)
+        inner:cancel()
+        line = loopkit.here() + 1
+        get(inner)
+        return "never"
+      end)
+      return fails(errors.CancelledError, agenda.await, outer), line
+    end
+
+    in_run("shows where the cancelled task waited and who awaited it", function()
+      local err, line = cancelled(agenda.await)
+      assert.truthy(err.traceback:find(at(waiting) .. ".*" .. at(line)))
+    end)
+
+    in_run("shows it when exception() raises it", function()
+      local err, line = cancelled(function(task)
+        agenda.wait({task})
+        task:exception()
+      end)
+      assert.truthy(err.traceback:find(at(waiting) .. ".*" .. at(line)))
+    end)
+
+    in_run("shows of a future who awaited it", function()
+      local fut = agenda.future()
+      fut:cancel()
+      local line = loopkit.here() + 1
+      local task = agenda.spawn(function() return agenda.await(fut), 1 end)
+      local err = fails(errors.CancelledError, agenda.await, task)
+      assert.truthy(err.traceback:find(at(line), 1, true))
+    end)
+
+    in_run("is found as the cause of a timeout", function()
+      local task = agenda.spawn(agenda.with_timeout, 0.001, nested)
+      local err = fails(errors.TimeoutError, agenda.await, task)
+      assert.truthy(err.cause.traceback:find(at(waiting), 1, true))
+    end)
+  end)
+
   in_run("is what agenda.traceback gives", function()
     local lines, err = raise_deep(errors.ValueError("deep"))
     assert.truthy(agenda.traceback(err):find(at(lines.raised), 1, true))
