@@ -413,8 +413,9 @@ end
 -- ----- barrier ----------------------------------------------------------------------------------
 
 --[[
-A round is all who are let go at once, or broken. `leaving` counts those of rounds past that have
-not run yet; the next round is let go only when it is 0. `waiting` holds those of the next.
+A round is all who are let go at once, or broken. `leaving` counts those of it that have not run yet.
+Who comes meanwhile is kept outside, in `blocked`, and enters when all have left, in a turn of its
+own: `admitted` counts those that were told so and have not run yet. `waiting` holds who entered.
 ]]
 
 local Barrier = class "barrier"
@@ -460,18 +461,18 @@ local function drop_cancelled(self)
   end
 end
 
-local function let_go_if_full(self)
-  if self.leaving == 0 and not self.broken and self.n_entered >= self.parties then
-    drop_cancelled(self)
-    if self.n_entered >= self.parties then
-      dismiss(self, self.parties, false)
-    end
+-- Lets as many enter as the next round has place for.
+local function admit(self)
+  local blocked = self.blocked
+  while blocked.cursor and self.leaving == 0 and not self.broken
+      and self.n_entered + self.admitted < self.parties and wake(blocked) do
+    self.admitted = self.admitted + 1
   end
 end
 
 -- Whether who comes now is the last of its round.
 local function completes(self)
-  if self.leaving > 0 or self.n_entered + 1 < self.parties then
+  if self.n_entered + 1 < self.parties then
     return false
   end
   drop_cancelled(self)
@@ -480,6 +481,26 @@ end
 
 local function raise_broken(message)
   error(errors.BrokenBarrierError(message), 0)
+end
+
+-- Waits until who comes may enter.
+local function wait_outside(self)
+  local blocked = self.blocked
+  while self.leaving > 0 or any(blocked) do
+    local waiter = waiters.enter(blocked)
+    local granted, ok, err = waiters.sleep(blocked, waiter)
+    if granted then
+      self.admitted = self.admitted - 1
+    end
+    if not ok then
+      admit(self)
+      error(err, 0)
+    elseif self.broken then
+      raise_broken "Barrier aborted"
+    elseif granted and self.leaving == 0 then
+      return
+    end
+  end
 end
 
 --- Waits until as many tasks wait as the barrier has parties; then all go on. Awaits, but for the
@@ -492,21 +513,26 @@ function Barrier:wait()
   if self.broken then
     raise_broken "Barrier aborted"
   end
+  if self.leaving > 0 or self.blocked.first then
+    wait_outside(self)
+  end
   if completes(self) then
     dismiss(self, self.parties - 1, false)
+    admit(self)
     return self.parties - 1
   end
   local waiter = waiters.enter(self.waiting)
   self.n_entered = self.n_entered + 1
+  admit(self)
   local _, ok, err = waiters.sleep(self.waiting, waiter)
   local round = waiter.round
   local broken = round and round.broken
   if round then
     self.leaving = self.leaving - 1
-    let_go_if_full(self)
   elseif not waiter.dropped then
     self.n_entered = self.n_entered - 1
   end
+  admit(self)
   if not ok then
     error(err, 0)
   end
@@ -526,6 +552,11 @@ function Barrier:abort()
   end
   drop_cancelled(self)
   dismiss(self, self.n_entered, true)
+  local waiter = wake(self.blocked)
+  while waiter do
+    waiter.granted = nil
+    waiter = wake(self.blocked)
+  end
 end
 
 --- Makes the barrier as new. Those who wait get BrokenBarrierError. Does not await.
@@ -557,8 +588,9 @@ function sync.barrier(n)
   if n < 1 then
     error(errors.ValueError("parties must be >= 1"), 0)
   end
-  local barrier = {parties = n, broken = false, leaving = 0, n_entered = 0}
+  local barrier = {parties = n, broken = false, leaving = 0, n_entered = 0, admitted = 0}
   barrier.waiting = {owner = setmetatable(barrier, Barrier)}
+  barrier.blocked = {owner = barrier}
   return barrier
 end
 

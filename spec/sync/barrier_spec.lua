@@ -183,6 +183,24 @@ describe("agenda.barrier", function()
     assert.equal(0, first:result())
   end)
 
+  in_run("reset leaves alone who came while those before were let go", function()
+    local barrier = agenda.barrier(2)
+    local results = {}
+    local function twice(after_the_last)
+      return function()
+        barrier:wait()
+        if after_the_last then barrier:reset() end
+        table.insert(results, (select(2, pcall(barrier.wait, barrier))))
+      end
+    end
+    local last = agenda.spawn(twice(true))
+    local first = agenda.spawn(twice(false))
+    agenda.await(agenda.gather(last, first))
+    table.sort(results)
+    assert.same({ 0, 1 }, results)
+    assert.equal(0, barrier.n_waiting)
+  end)
+
   in_run("has no other fields", function()
     assert.is_nil(agenda.barrier(1).no_such_field)
   end)
