@@ -1072,7 +1072,7 @@ function agenda.datagram(opts) end
 -- ----- queues --------------------------------------------------------------------------------
 
 ---@class agenda.queue
----@field maxsize integer 0: no limit
+---@field maxsize number 0: no limit
 local queue = {}
 
 ---@async
@@ -1110,20 +1110,20 @@ function queue:shutdown(immediate) end
 ---@return agenda.asyncgen items, nil, nil, agenda.asyncgen
 function queue:items() end
 
----@param maxsize? integer
+---@param maxsize? number
 ---@return agenda.queue
 function agenda.queue(maxsize) end
 
 ---@class agenda.priority_queue : agenda.queue
 
----@param maxsize? integer
+---@param maxsize? number
 ---@param less? fun(a: any, b: any): boolean
 ---@return agenda.priority_queue
 function agenda.priority_queue(maxsize, less) end
 
 ---@class agenda.lifo_queue : agenda.queue
 
----@param maxsize? integer
+---@param maxsize? number
 ---@return agenda.lifo_queue
 function agenda.lifo_queue(maxsize) end
 

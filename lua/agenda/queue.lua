@@ -181,7 +181,7 @@ local function settle(self)
   end
   if self.closed then
     turn_away(putters)
-    if self.tail == self.head then
+    if ready(self) <= 0 then
       turn_away(getters)
     end
   end
@@ -502,13 +502,14 @@ local function new(methods, maxsize, less)
     maxsize = 0
   elseif not math.type(maxsize) then
     check.refuse(1, name, "number", maxsize, 3)
-  elseif not math.tointeger(maxsize) then
-    error(("bad argument #1 to '%s' (number has no integer representation)"):format(name), 3)
+  elseif maxsize ~= maxsize then
+    error(("bad argument #1 to '%s' (number expected, got NaN)"):format(name), 3)
   else
-    maxsize = math.tointeger(maxsize)
+    maxsize = math.tointeger(maxsize) or maxsize
   end
+  local room = maxsize > 0 and math.tointeger(math.ceil(maxsize)) or huge
   local self = setmetatable({
-    maxsize = maxsize, room = maxsize > 0 and maxsize or huge, less = less,
+    maxsize = maxsize, room = room, less = less,
     head = 0, tail = 0, finished = 0, reserved_items = 0, reserved_places = 0,
     put_limit = never, get_limit = never, closed = false,
     -- NB: found here, without the metatable, these make a queue a quarter faster.
@@ -522,7 +523,7 @@ end
 
 --- A queue, first in, first out. Its field `maxsize` is what it was made with. As in asyncio.
 -- @function queue
--- @tparam[opt=0] integer maxsize 0 and less: no limit
+-- @tparam[opt=0] number maxsize 0 and less: no limit
 -- @treturn queue
 function queue.queue(maxsize)
   return (new(Queue, maxsize))
@@ -530,7 +531,7 @@ end
 
 --- A queue that gives the least item first; among equal ones the one that was put first.
 -- @function priority_queue
--- @tparam[opt=0] integer maxsize 0 and less: no limit
+-- @tparam[opt=0] number maxsize 0 and less: no limit
 -- @tparam[opt] function less whether its first argument comes before its second, `<` by default;
 -- it must not await
 -- @treturn queue
@@ -543,7 +544,7 @@ end
 
 --- A queue that gives the item first that was put last. As in asyncio.
 -- @function lifo_queue
--- @tparam[opt=0] integer maxsize 0 and less: no limit
+-- @tparam[opt=0] number maxsize 0 and less: no limit
 -- @treturn queue
 function queue.lifo_queue(maxsize)
   return (new(LifoQueue, maxsize))

@@ -267,6 +267,9 @@ function TaskGroup.__close(self, err)
 end
 
 function TaskGroup.__aenter(self)
+  if self._closed then
+    error(RuntimeError(tostring(self) .. " is finished"), 0)
+  end
   return self
 end
 

@@ -1,7 +1,7 @@
 --- Deadlines for a block or a call: `timeout`, `timeout_at`, `with_timeout`, `move_on_after`.
 --
 --     ACTIVE --deadline--> EXPIRING --end of the block--> EXPIRED
---        '-----end of the block--> EXITED
+--        '-----end of the block--> FINISHED
 --
 -- A scope cancels its task once, at its deadline, and takes that request back at its end. Only if
 -- the task has no more requests then than it had at the beginning is the CancelledError the
@@ -104,7 +104,7 @@ function Timeout.__close(self, err)
     scope(-1, "timeout")
   end
   if state == "active" then
-    self._state = "exited"
+    self._state = "finished"
     local handle = self._handle
     if handle then
       handle:cancel()
@@ -120,6 +120,10 @@ function Timeout.__close(self, err)
 end
 
 function Timeout.__aenter(self)
+  local state = self._state
+  if state == "finished" or state == "expired" then
+    error(RuntimeError(("cannot enter a timeout that is %s"):format(state)), 0)
+  end
   return self
 end
 

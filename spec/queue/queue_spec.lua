@@ -93,9 +93,22 @@ for _, name in ipairs { "queue", "priority_queue", "lifo_queue" } do
       assert.equal(0, q:qsize())
     end)
 
-    it("refuses a limit that is no integer", function()
+    it("refuses a limit that is no number", function()
       loopkit.bad_argument(1, name, function() new("x") end)
-      loopkit.bad_argument(1, name, function() new(1.5) end)
+      loopkit.bad_argument(1, name, function() new(0 / 0) end)
+    end)
+
+    it("takes any number as its limit", function()
+      local q = new(1.3)
+      q:put(1)
+      assert.is_false(q:full())
+      q:put(2)
+      assert.is_true(q:full())
+      fails(errors.QueueFull, q.put_nowait, q, 3)
+      assert.equal(1.3, q.maxsize)
+      q = new(math.huge)
+      for i = 1, 2000 do q:put(i) end
+      assert.is_false(q:full())
     end)
 
     it("works without a loop while nobody waits", function()

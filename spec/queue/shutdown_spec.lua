@@ -137,6 +137,29 @@ for _, name in ipairs { "queue", "priority_queue", "lifo_queue" } do
       assert.equal(0, q:qsize())
     end)
 
+    in_run("wakes those for whom nothing is left in the same turn", function()
+      local q = new()
+      local getters = { started(q.get, q), started(q.get, q), started(q.get, q) }
+      q:put(1)
+      q:shutdown()
+      turns(1)
+      assert.equal(1, getters[1]:result())
+      fails(errors.QueueShutDown, getters[2].result, getters[2])
+      fails(errors.QueueShutDown, getters[3].result, getters[3])
+    end)
+
+    in_run("loses no item whose get was woken and then cancelled", function()
+      local q = new()
+      local getters = { started(q.get, q), started(q.get, q), started(q.get, q) }
+      q:put(1)
+      q:shutdown()
+      getters[1]:cancel()
+      turns(2)
+      assert.is_true(getters[1]:cancelled())
+      assert.equal(1, getters[2]:result())
+      fails(errors.QueueShutDown, getters[3].result, getters[3])
+    end)
+
     in_run("may be followed by one at once", function()
       local q = new()
       q:put(1)

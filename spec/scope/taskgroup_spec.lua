@@ -958,6 +958,15 @@ describe("agenda.taskgroup", function()
 end)
 
 describe("agenda.with_taskgroup", function()
+  in_run("cannot be entered again when it has ended", function()
+    local group
+    agenda.with_taskgroup(function(tg) group = tg end)
+    local called = false
+    local err = fails(errors.RuntimeError, agenda.with, group, function() called = true end)
+    assert.matches("is finished$", err.message)
+    assert.is_false(called)
+  end)
+
   in_run("calls f with a group", function()
     assert.equal("taskgroup", agenda.with_taskgroup(agenda.type))
   end)

@@ -348,7 +348,10 @@ describe("agenda.timeout", function()
       local other <close> = agenda.timeout(60)
       t = other
     end
-    assert.truthy(tostring(t):find("^<timeout exited at "))
+    assert.truthy(tostring(t):find("^<timeout finished at "))
+    fails(errors.RuntimeError, t.reschedule, t, 1)
+    local err = fails(errors.RuntimeError, agenda.with, t, function() end)
+    assert.equal("cannot enter a timeout that is finished", err.message)
   end)
 
   in_run("has methods that are called on timeouts only", function()
