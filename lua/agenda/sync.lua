@@ -413,7 +413,7 @@ end
 -- ----- barrier ----------------------------------------------------------------------------------
 
 --[[
-A round is all who are let go at once, or broken. `leaving` counts those of it that have not run yet.
+A round is all who are let go at once, or broken. `leaving` counts those of it that have not run.
 Who comes meanwhile is kept outside, in `blocked`, and enters when all have left, in a turn of its
 own: `admitted` counts those that were told so and have not run yet. `waiting` holds who entered.
 ]]
