@@ -248,6 +248,15 @@ end
 
 -- ----- the public functions ------------------------------------------------------------------
 
+-- Looks at what TLS needs before anything is connected, as asyncio does.
+local function check_name(context, name)
+  if context then
+    starttls.check_client(context, name)
+  elseif name then
+    error(errors.ValueError("server_name is only meaningful with tls"), 0)
+  end
+end
+
 local function establish(host, port, opts, context, own_host, own_port)
   local targets = interleave(endpoint.resolve(host, port, {type = "stream"}))
   local own = own_port and endpoint.resolve_local(own_host, own_port, {type = "stream"}) or {}
@@ -291,7 +300,8 @@ end
 -- @treturn stream
 -- @raise OSError naming host and port; its `code` is "EAI_..." where the name has no address, and
 -- of several attempts that of the most telling one, with all in `errors`; TLSError; TimeoutError;
--- ValueError for a port out of range; CancelledError, with everything closed
+-- ValueError for a port out of range, and for a `server_name` that is no host name or comes without
+-- `tls`; CancelledError, with everything closed
 function connection.open_connection(host, port, opts)
   endpoint.check_host(host, 1, "open_connection")
   port = endpoint.check_port(port, "bad argument #2 to 'open_connection' (", 2)
@@ -302,6 +312,9 @@ function connection.open_connection(host, port, opts)
       endpoint.bad_option(3, "open_connection", "local_addr"), 2)
   end
   local context = endpoint.check_tls(opts, 3, "open_connection")
+  if opts.server_name then
+    check_name(context, opts.server_name)
+  end
   return within(opts.timeout, endpoint.text(host, port), establish, host, port, opts, context,
     own_host, own_port)
 end
@@ -342,11 +355,13 @@ end
 -- `nodelay` means nothing here
 -- @treturn stream
 -- @raise OSError naming the path: ENOENT, ECONNREFUSED where nobody listens any more, ENAMETOOLONG;
+-- ValueError for `tls` without a `server_name` to verify and for a `server_name` without `tls`;
 -- TLSError; TimeoutError; CancelledError
 function connection.open_unix_connection(path, opts)
   check.type(path, "string", 1, "open_unix_connection")
   opts = endpoint.check_options(opts, 2, "open_unix_connection", UNIX_OPTIONS)
   local context = endpoint.check_tls(opts, 2, "open_unix_connection")
+  check_name(context, opts.server_name)
   return within(opts.timeout, path, establish_unix, path, opts, context)
 end
 

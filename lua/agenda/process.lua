@@ -306,13 +306,27 @@ local function run_all(jobs)
   end
 end
 
+-- NB: a list that `write` would refuse is refused here, in the name of `communicate`.
+local function check_list(list)
+  for i = 1, #list do
+    local item = list[i]
+    if type(item) ~= "string" and type(item) ~= "number" then
+      error(("bad argument #1 to 'communicate' (string expected at index %d, got %s)")
+        :format(i, core.type(item) or type(item)), 4)
+    end
+  end
+end
+
 local function check_input(self, input)
   if input == nil then
     return
   end
   if type(input) ~= "string" and type(input) ~= "number" and type(input) ~= "table" then
     check.refuse(1, "communicate", "string", input, 3)
-  elseif not self.stdin then
+  elseif type(input) == "table" then
+    check_list(input)
+  end
+  if not self.stdin then
     error(ValueError("communicate: there is input, but stdin is not a pipe"), 0)
   elseif self._read then
     error(ValueError("communicate: there is input, but an earlier call has sent some"), 0)

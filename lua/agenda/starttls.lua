@@ -47,6 +47,12 @@ function starttls.check_server(context)
   require("agenda.tls")._filter(context, true):release()
 end
 
+--- Checks that a context can verify a server of that name.
+-- @raise ValueError if the name is none, or one is needed
+function starttls.check_client(context, name)
+  require("agenda.tls")._filter(context, false, name):release()
+end
+
 local TYPES = {server_side = "boolean", server_name = "string"}
 
 local function check_options(opts)

@@ -297,6 +297,23 @@ describe("agenda.open_connection", function()
     end)
   end)
 
+  it("refuses a name to verify before it connects: without tls, or one that is none", function()
+    agenda.run(function()
+      for _, call in ipairs {
+        function(opts) agenda.open_connection("127.0.0.1", 1, opts) end,
+        function(opts) agenda.open_unix_connection("/no/such/socket", opts) end,
+      } do
+        for _, opts in ipairs {{server_name = "localhost"}, {server_name = "localhost", tls = false}} do
+          local err = fails(errors.ValueError, call, opts)
+          assert.equal("server_name is only meaningful with tls", err.message)
+        end
+        fails(errors.ValueError, call, {server_name = "", tls = true})
+      end
+      local err = fails(errors.ValueError, agenda.open_unix_connection, "/no/such/socket", {tls = true})
+      assert.equal("server_name is needed to verify the server", err.message)
+    end)
+  end)
+
   it("needs a task", function()
     fails(errors.RuntimeError, agenda.open_connection, "127.0.0.1", 1)
   end)

@@ -292,6 +292,17 @@ describe("process:communicate", function()
     end)
   end)
 
+  it("refuses a list with something else in it, and changes nothing", function()
+    agenda.run(function()
+      local p <close> = agenda.subprocess{"cat", stdin = "pipe", stdout = "pipe"}
+      for _, wrong in ipairs {true, {}} do
+        expect.bad_argument("bad argument #1 to 'communicate' (string expected at index 2, got "
+          .. type(wrong) .. ")", function() p:communicate {"a", wrong} end)
+      end
+      assert.equal("ab", (p:communicate {"a", "b"}))
+    end)
+  end)
+
   it("gives the same again", function()
     agenda.run(function()
       local p = shell("echo out", {stdin = "pipe", stdout = "pipe"})
