@@ -89,6 +89,17 @@ static void remember(int fd)
     is_terminal[fd] = tcgetattr(fd, &terminal[fd]) == 0;
 }
 
+/* Whether the number is that of a standard descriptor. NB: where one is closed, the next file that
+** is opened gets its number; the library's are closed on exec, which no standard one has been. */
+static bool is_standard(int fd)
+{
+  int flags = fcntl(fd, F_GETFD);
+  if (flags >= 0 && (flags & FD_CLOEXEC) == 0)
+    return true;
+  errno = EBADF;
+  return false;
+}
+
 /*** A descriptor for a standard stream, which is the caller's.
 @function _open_standard
 @tparam integer n 0, 1 or 2
@@ -102,7 +113,7 @@ static int l_open_standard(lua_State *L)
   struct stat status;
   luaL_argcheck(L, fd >= 0 && fd < STANDARD, 1, "0, 1 or 2 expected");
   luaL_checkstack(L, 2, "standard stream");
-  if (fstat(fd, &status) != 0)
+  if (!is_standard(fd) || fstat(fd, &status) != 0)
     return agenda_error_raise_os(L, errno, "open", names[fd]);
   pthread_mutex_lock(&lock);
   remember(fd);

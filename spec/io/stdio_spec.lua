@@ -207,6 +207,22 @@ describe("the standard streams", function()
     end)
   end)
 
+  it("raise EBADF where they are closed, whatever has got their numbers", function()
+    agenda.run(function()
+      local words = command [[agenda.run(function()
+        local server = agenda.start_server(print, '127.0.0.1', 0)
+        local _, read = pcall(agenda.stdin.read, agenda.stdin)
+        local _, write = pcall(agenda.stdout.write, agenda.stdout, 'x')
+        agenda.stderr:write(tostring(read), '; ', tostring(write))
+      end)]]
+      local process = agenda.subprocess{"sh", "-c", [[exec "$@" <&- >&-]], "sh", words[1], words[2], words[3],
+        stderr = "pipe"}
+      assert.equal("OSError: open: stdin: Bad file descriptor; OSError: open: stdout: Bad file descriptor",
+        process.stderr:read("a"))
+      process:wait()
+    end)
+  end)
+
   it("raise EPIPE for a reader that has gone", function()
     agenda.run(function()
       local reading, writing = core.pipe()
