@@ -246,6 +246,24 @@ describe("loop:call_soon", function()
       assert.is_false(called)
     end)
 
+    it("may be cancelled by an earlier callback of the same turn, and collected before its place comes", function()
+      local called, queued, handle = false, nil, nil
+      local weak = setmetatable({}, { __mode = "v" })
+      loop:call_soon(function()
+        weak[1] = handle
+        handle:cancel()
+        handle = nil
+        loopkit.collect()
+        queued = weak[1] ~= nil
+      end)
+      handle = loop:call_soon(function() called = true end)
+      loop:run_once(0)
+      loopkit.collect()
+      assert.is_false(called)
+      assert.is_true(queued)
+      assert.is_nil(weak[1])
+    end)
+
     it("leaves the others alone when cancelled", function()
       local log = {}
       loop:call_soon(logger(log, 1))
@@ -284,6 +302,25 @@ describe("loop:call_soon", function()
       loop:close()
       handle:cancel()
       assert.is_true(handle:cancelled())
+    end)
+
+    it("is cancelled, and lets go of everything, when the loop closes before it ran", function()
+      local weak = setmetatable({}, { __mode = "v" })
+      local soon, later
+      do
+        local argument = {}
+        weak[1] = argument
+        soon, later = loop:call_soon(print, argument), loop:call_later(100, print, argument)
+      end
+      loop:close()
+      loopkit.collect()
+      assert.is_nil(weak[1])
+      assert.is_true(soon:cancelled())
+      assert.is_true(later:cancelled())
+      weak[1], weak[2] = soon, later
+      soon, later = nil, nil
+      loopkit.collect()
+      assert.is_nil(next(weak))
     end)
 
     it("lets go of the arguments when cancelled", function()

@@ -335,6 +335,24 @@ describe("timers", function()
       assert.same({ "first", "third" }, log)
     end)
 
+    it("may be cancelled by a timer of the same time, and collected before its place comes", function()
+      local when = loop:time() + 0.001
+      local weak, second = setmetatable({}, { __mode = "v" }), nil
+      loop:call_at(when, function()
+        weak[1] = second
+        second:cancel()
+        second = nil
+        loopkit.collect()
+        log[#log + 1] = weak[1] and "kept" or "lost"
+      end)
+      second = loop:call_at(when, logger("second"))
+      loop:call_at(when, logger("third"))
+      run_until(2)
+      loopkit.collect()
+      assert.same({ "kept", "third" }, log)
+      assert.is_nil(weak[1])
+    end)
+
     it("may be cancelled twice and after it ran", function()
       local handle = loop:call_later(0, logger("ran"))
       run_until(1)
