@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "body.h"
 #include "errors.h"
 #include "frame.h"
 
@@ -328,12 +329,18 @@ static void warn_unclosed(lua_State *L, const agenda_socket_object *object)
   agenda_warn(L, lua_tostring(L, -2));
 }
 
-/* __gc: gives the descriptor back. */
+/* __gc: gives the descriptor back, when it is collected for the second time: a generator that is
+** collected with it may still use it in its cleanup. */
 int agenda_socket_gc(lua_State *L)
 {
   agenda_socket_object *object = lua_touserdata(L, 1);
   if (!agenda_socket_is_open(object))
     return 0;
+  if (!object->doomed) {
+    object->doomed = true;
+    agenda_body_rearm(L);
+    return 0;
+  }
   bool told = object->object.state->debug;
   agenda_socket_close(L, 1);
   if (told)

@@ -32,6 +32,7 @@ typedef struct agenda_socket {
 typedef struct agenda_socket_object {
   agenda_object object;
   agenda_socket *socket; /* NULL until it is open; the block of a closed one says fd = -1 */
+  bool doomed;           /* it was collected once: what is collected with it may still use it */
 } agenda_socket_object;
 
 extern const agenda_kind agenda_socket_kind; /* "socket" */

@@ -437,6 +437,29 @@ describe("agenda.datagram", function()
     end)
   end)
 
+  it("serves the cleanup of a generator that is collected with it", function()
+    local sent
+    agenda.run(function()
+      local body = agenda.asyncgen(function()
+        local d = agenda.datagram {local_addr = {"127.0.0.1", 0}}
+        local _ <close> = loopkit.on_close(function()
+          agenda.sleep(0)
+          d:send("the end", {d:sockname()})
+          sent = d:recv()
+          d:close()
+        end)
+        agenda.yield(1)
+      end)
+      do
+        local g = body()
+        g()
+      end
+      loopkit.collect()
+      agenda.sleep(0.02)
+    end)
+    assert.equal("the end", sent)
+  end)
+
   it("is kept while somebody waits for it", function()
     agenda.run(function()
       local addr
