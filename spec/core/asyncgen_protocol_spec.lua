@@ -61,6 +61,13 @@ describe("aiter", function()
     assert.is_true(closing.closed)
   end)
 
+  it("of an object may be the last of several sources", function()
+    local itertools = require "agenda.itertools"
+    agenda.run(function()
+      assert.equal(5, itertools.count(itertools.chain(agenda.aiter(numbers(2)), agenda.aiter(numbers(3)))))
+    end)
+  end)
+
   it("of an object may be left early", function()
     agenda.run(function()
       local object = numbers(5)
@@ -270,6 +277,12 @@ describe("agenda.anext", function()
   it("takes several default values, nils among them", function()
     agenda.run(function()
       assert.same({ n = 3, nil, 2, nil }, table.pack(await(agenda.anext((counter(0)), nil, 2, nil))))
+    end)
+  end)
+
+  it("keeps default values that only look like such a call", function()
+    agenda.run(function()
+      assert.same({ n = 4, 5, nil, nil, 5 }, table.pack(await(agenda.anext((counter(0)), 5, nil, nil, 5))))
     end)
   end)
 

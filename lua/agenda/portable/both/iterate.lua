@@ -47,7 +47,8 @@ return function(edition)
     return await(next_awaitable(object, anext))
   end
 
-  -- What `aiter` makes of an object with `__anext`: a Lua iterator that `anext` takes, too.
+  -- What `aiter` makes of an object with `__anext`: a Lua iterator that `anext` takes, too, and
+  -- that closes the object, if that has `__close`.
   -- StopAsyncIteration ends it, be it raised by what `__anext` gives or by `__anext` itself.
   local Iterator = {__name = "agenda.async_iterator"}
 
@@ -57,6 +58,13 @@ return function(edition)
 
   function Iterator:__anext()
     return self.anext(self.object)
+  end
+
+  function Iterator:__close(err)
+    local close = metamethod(self.object, "__close")
+    if close then
+      close(self.object, err)
+    end
   end
 
   function Iterator:__tostring()
@@ -84,12 +92,11 @@ return function(edition)
         error(TypeError(("__aiter of %s gave a %s, which has no __anext")
           :format(describe(x), describe(iterator))), 0)
       end
-      local closing = metamethod(iterator, "__close") and iterator or nil
-      local made = setmetatable({object = iterator, anext = anext, closing = closing}, Iterator)
-      return made, nil, nil, closing
+      local made = setmetatable({object = iterator, anext = anext}, Iterator)
+      return made, nil, nil, made
     end
     if select("#", ...) == 0 and getmetatable(x) == Iterator then
-      return x, nil, nil, x.closing
+      return x, nil, nil, x
     end
     if type(x) == "function" or (type_of(x) == nil and metamethod(x, "__call")) then
       return x, ...
@@ -109,12 +116,13 @@ return function(edition)
     error(err, 0)
   end
 
-  -- How many of the arguments count: a call of a generator function at the end of the list leaves
-  -- `nil, nil, g` behind g.
+  -- How many of the arguments count: a call of a generator function (or of `aiter`) at the end of
+  -- the list leaves `nil, nil, g` behind g.
   local function count(arguments)
     local n = arguments.n
-    if n >= 4 and is_generator(arguments[n]) and rawequal(arguments[n], arguments[n - 3])
-        and arguments[n - 1] == nil and arguments[n - 2] == nil then
+    local last = arguments[n]
+    if n >= 4 and rawequal(last, arguments[n - 3]) and arguments[n - 1] == nil
+        and arguments[n - 2] == nil and (is_generator(last) or getmetatable(last) == Iterator) then
       return n - 3
     end
     return n
