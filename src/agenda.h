@@ -26,7 +26,7 @@ extern "C" {
 struct ev_loop; /* of libev */
 
 /* A loop that a Lua state is attached to. Its memory is counted by reference and may outlive the
-** Lua state: see agenda_retain. */
+** Lua state: see agenda_retain. NULL will do for a loop that is closed. */
 typedef struct agenda_loop agenda_loop;
 
 /* What agenda_attach may take of the process; 0 is nothing. */
@@ -129,8 +129,8 @@ int agenda_detach(lua_State *L);
 */
 void agenda_spawn(lua_State *L, int nargs, agenda_done done, void *ud);
 
-/* Requests that the Task or Future at `idx` be cancelled. 1, or 0 if it was done. An argument error
-** for other values. [-0, +0, may raise] */
+/* Requests that the Task or Future at `idx` be cancelled. 1, or 0 if it was done or dropped. An
+** argument error for other values. [-0, +0, may raise] */
 int agenda_cancel(lua_State *L, int idx);
 
 /* ----- awaitables ---------------------------------------------------------------------- */
@@ -140,8 +140,9 @@ int agenda_cancel(lua_State *L, int idx);
 void agenda_future_new(lua_State *L);
 
 /* Finishes the Future at `idx` with the `nresults` values on the top, or with the error on the top,
-** and wakes who waits. 1, or 0 if it was done already (cancelled, say). An argument error for other
-** values and Tasks. [-nresults, +0, may raise] / [-1, +0, may raise] */
+** and wakes who waits, unless the state was detached meanwhile. 1, or 0 if it was done already
+** (cancelled, say). An argument error for other values and Tasks.
+** [-nresults, +0, may raise] / [-1, +0, may raise] */
 int agenda_future_resolve(lua_State *L, int idx, int nresults);
 int agenda_future_reject(lua_State *L, int idx);
 

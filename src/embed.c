@@ -57,6 +57,8 @@ static void disown(agenda_loop *self)
 
 AGENDA_EXPORT agenda_loop *agenda_retain(agenda_loop *self)
 {
+  if (self == NULL)
+    return NULL;
   if (self->api != &agenda_embed_api)
     return self->api->retain(self);
   pthread_mutex_lock(&self->lock);
@@ -67,6 +69,8 @@ AGENDA_EXPORT agenda_loop *agenda_retain(agenda_loop *self)
 
 AGENDA_EXPORT void agenda_release(agenda_loop *self)
 {
+  if (self == NULL)
+    return;
   if (self->api != &agenda_embed_api) {
     self->api->release(self);
     return;
@@ -81,6 +85,8 @@ AGENDA_EXPORT void agenda_release(agenda_loop *self)
 
 AGENDA_EXPORT int agenda_post(agenda_loop *self, agenda_posted fn, void *ud)
 {
+  if (self == NULL)
+    return -1;
   if (self->api != &agenda_embed_api)
     return self->api->post(self, fn, ud);
   posted *item = malloc(sizeof *item);
@@ -346,6 +352,8 @@ static agenda_event_loop *idle_loop(const agenda_loop *self)
 
 AGENDA_EXPORT int agenda_pending(agenda_loop *self)
 {
+  if (self == NULL)
+    return 0;
   if (self->api != &agenda_embed_api)
     return self->api->pending(self);
   return self->loop != NULL && agenda_loop_is_pending(self->loop);
@@ -358,6 +366,8 @@ static void on_timeout(struct ev_loop *ev, struct ev_timer *timer, int revents)
 
 AGENDA_EXPORT int agenda_step(agenda_loop *self, double timeout)
 {
+  if (self == NULL)
+    return -1;
   if (self->api != &agenda_embed_api)
     return self->api->step(self, timeout);
   agenda_event_loop *loop = idle_loop(self);

@@ -99,7 +99,7 @@ void agenda_loop_host_notice(agenda_event_loop *loop)
 /* ----- libev's callbacks --------------------------------------------------------------- */
 
 /* NB: the loop may be inside of a turn, or another one of this state's, which called something that
-** called ev_run. Then nothing of Lua's can run. */
+** called ev_run. Then nothing of Lua's can run, and what is due is not to end polls in vain. */
 static void on_prepare(struct ev_loop *ev, ev_prepare *prepare, int revents)
 {
   agenda_event_loop *loop = AGENDA_LIST_OWNER(prepare, agenda_event_loop, prepare);
@@ -109,7 +109,7 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *prepare, int revents)
   if (can_run && agenda_loop_is_ready(loop))
     take_turn(loop);
   agenda_ready_queue_trim(loop->object.state->main, &schedule->ready);
-  agenda_loop_arm(loop, agenda_loop_next_deadline(loop));
+  agenda_loop_arm(loop, can_run ? agenda_loop_next_deadline(loop) : INFINITY);
   keep_from_blocking(loop, can_run && agenda_loop_is_ready(loop));
   hold(loop, loop->holds || agenda_loop_is_pending(loop));
   loop->between = true;

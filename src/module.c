@@ -222,8 +222,10 @@ AGENDA_EXPORT int luaopen_agenda_core(lua_State *L)
 {
   bool fresh;
   agenda_state_open(L, &fresh);
+  lua_pop(L, 1);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &MODULE_KEY) == LUA_TTABLE)
     return 1;
+  lua_pop(L, 1);
   agenda_state_push(L);
   lua_pushcclosure(L, open_rooms, 1);
   lua_call(L, 0, 1);

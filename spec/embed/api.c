@@ -322,6 +322,52 @@ static void test_ev_run_inside_a_task(void)
   end();
 }
 
+static int polls;
+
+static int l_poll(lua_State *state)
+{
+  ev_timer timer;
+  ev_timer_init(&timer, on_tick, 0.03, 0);
+  host_ticks = 0;
+  usleep(5000);
+  ev_now_update(ev);
+  ev_timer_start(ev, &timer);
+  while (ev_is_active(&timer) && polls++ < 100)
+    ev_run(ev, EVRUN_ONCE);
+  ev_timer_stop(ev, &timer);
+  return 0;
+}
+
+/* Nor does what is due meanwhile keep such a run busy. */
+static void test_ev_run_inside_a_task_blocks(void)
+{
+  outcome o = {0};
+  begin(0);
+  lua_register(L, "poll", l_poll);
+  spawn("agenda.sleep(0.001) log[#log + 1] = 'due'", NULL);
+  spawn("agenda.sleep(0) poll() assert(#log == 0) agenda.sleep(0.001) assert(#log == 1) return 6",
+        &o);
+  ev_run(ev, 0);
+  CHECK(o.first == 6 && host_ticks == 1 && polls < 10);
+  end();
+}
+
+static void test_opening_leaves_the_module_alone(void)
+{
+  L = new_state();
+  for (int i = 1; i <= 2; i++)
+    CHECK(luaopen_agenda_core(L) == 1 && lua_gettop(L) == i && lua_istable(L, -1));
+  CHECK(lua_rawequal(L, 1, 2));
+  lua_close(L);
+}
+
+static void test_no_loop(void)
+{
+  CHECK(agenda_step(NULL, 0) == -1 && agenda_pending(NULL) == 0);
+  CHECK(agenda_post(NULL, on_never, NULL) == -1 && agenda_retain(NULL) == NULL);
+  agenda_release(NULL);
+}
+
 /* ----- tasks --------------------------------------------------------------------------- */
 
 static void test_spawn_arguments_and_errors(void)
@@ -534,6 +580,9 @@ static const test tests[] = {
   TEST(debug_mode),
   TEST(spawn_before_the_poll),
   TEST(ev_run_inside_a_task),
+  TEST(ev_run_inside_a_task_blocks),
+  TEST(opening_leaves_the_module_alone),
+  TEST(no_loop),
   TEST(spawn_arguments_and_errors),
   TEST(spawn_refuses),
   TEST(cancel),
