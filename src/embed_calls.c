@@ -24,34 +24,60 @@ static int l_result(lua_State *L)
   return agenda_future_result(L, 1);
 }
 
-/* The task: calls its completion with what it has ended with, alone on the stack. */
+/* The task: calls its completion with what it has ended with, alone on the stack. One that has not
+** ended was dropped. */
 static int l_complete(lua_State *L)
 {
   agenda_task *task = lua_touserdata(L, 1);
   const agenda_future *future = &task->future;
   const completion self = *COMPLETION(task);
   int status = LUA_OK, n = 1;
-  COMPLETION(task)->done = NULL;
   if (AGENDA_LIKELY(future->status == AGENDA_FUTURE_RESULT))
     n = agenda_future_result(L, 1);
+  else if (future->status == AGENDA_FUTURE_PENDING) {
+    agenda_error_push(L, AGENDA_CANCELLED_ERROR, "the event loop was detached");
+    status = LUA_ERRRUN;
+  }
   else {
     agenda_state_push(L);
     lua_pushcclosure(L, l_result, 1);
     lua_pushvalue(L, 1);
     status = lua_pcall(L, 1, 1, 0);
   }
+  luaL_checkstack(L, LUA_MINSTACK, "completion");
+  COMPLETION(task)->done = NULL;
   lua_rotate(L, 1, n);
   lua_settop(L, n);
-  luaL_checkstack(L, LUA_MINSTACK, "completion");
   self.done(L, status, n, self.ud);
   return 0;
 }
 
-/* Calls the function below the `n` values on the top; an error is reported. [-(n+1), +0] */
-static void call_completion(lua_State *L, int n)
+/* A task and an error: calls its completion with that. */
+static int l_fail(lua_State *L)
 {
-  if (AGENDA_LIKELY(lua_pcall(L, n, 0, 0) == LUA_OK))
+  completion *self = COMPLETION((agenda_task *)lua_touserdata(L, 1));
+  agenda_done done = self->done;
+  self->done = NULL;
+  lua_remove(L, 1);
+  done(L, LUA_ERRRUN, 1, self->ud);
+  return 0;
+}
+
+/* Calls the completion of the task at `index`, absolute. Where memory is short for what the task
+** has ended with, it gets that error; an error in it is reported. [-0, +0] */
+static void complete(lua_State *L, int index)
+{
+  lua_pushcfunction(L, l_complete);
+  lua_pushvalue(L, index);
+  if (AGENDA_LIKELY(lua_pcall(L, 1, 0, 0) == LUA_OK))
     return;
+  if (COMPLETION((agenda_task *)lua_touserdata(L, index))->done != NULL) {
+    lua_pushcfunction(L, l_fail);
+    lua_pushvalue(L, index);
+    lua_rotate(L, -3, 2);
+    if (lua_pcall(L, 2, 0, 0) == LUA_OK)
+      return;
+  }
   lua_createtable(L, 0, 1);
   lua_insert(L, -2);
   lua_setfield(L, -2, "exception");
@@ -61,11 +87,8 @@ static void call_completion(lua_State *L, int n)
 static void on_task_done(lua_State *L, int index, agenda_hook *hook)
 {
   (void)hook;
-  if (!lua_checkstack(L, LUA_MINSTACK))
-    return;
-  lua_pushcfunction(L, l_complete);
-  lua_pushvalue(L, index);
-  call_completion(L, 1);
+  if (lua_checkstack(L, LUA_MINSTACK))
+    complete(L, index);
 }
 
 /* The task on the top gets a completion. [-0, +0, may raise] */
@@ -93,27 +116,14 @@ void agenda_embed_push_completions(lua_State *L, const agenda_schedule *schedule
   }
 }
 
-/* A task that was dropped, and the error: calls its completion, unless that was. */
-static int l_abandon(lua_State *L)
-{
-  completion *self = COMPLETION((agenda_task *)lua_touserdata(L, 1));
-  agenda_done done = self->done;
-  self->done = NULL;
-  lua_remove(L, 1);
-  if (done != NULL)
-    done(L, LUA_ERRRUN, 1, self->ud);
-  return 0;
-}
-
 void agenda_embed_abandon_completions(lua_State *L)
 {
   int list = lua_gettop(L);
   luaL_checkstack(L, LUA_MINSTACK, "completions");
   for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
-    lua_pushcfunction(L, l_abandon);
-    lua_insert(L, -2);
-    agenda_error_push(L, AGENDA_CANCELLED_ERROR, "the event loop was detached");
-    call_completion(L, 2);
+    if (COMPLETION((agenda_task *)lua_touserdata(L, -1))->done != NULL)
+      complete(L, list + 1);
+    lua_pop(L, 1);
   }
   lua_settop(L, list - 1);
 }
@@ -154,20 +164,24 @@ AGENDA_EXPORT void agenda_spawn(lua_State *L, int nargs, agenda_done done, void 
   lua_call(L, nargs + 2, 1);
 }
 
+/* NB: an answer that comes after the host has detached wakes nobody, which is no error of its. */
 static agenda_future *check_future(lua_State *L, bool task)
 {
   agenda_future *future = agenda_object_check(L, 1, &agenda_future_kind);
   luaL_argcheck(L, task || future->object.kind != &agenda_task_kind, 1,
                 "a task ends by itself");
+  if (AGENDA_UNLIKELY(future->schedule != NULL && future->schedule->closed))
+    future->waiting = AGENDA_WAITING_NONE;
   return future;
 }
 
 int agenda_embed_cancel(lua_State *L)
 {
-  check_future(L, true);
+  const agenda_future *future = check_future(L, true);
+  bool dropped = future->object.kind == &agenda_task_kind && future->schedule == NULL;
   lua_settop(L, 1);
   lua_pushnil(L);
-  lua_pushboolean(L, agenda_future_cancel(L, 1));
+  lua_pushboolean(L, !dropped && agenda_future_cancel(L, 1));
   agenda_embed_notice(agenda_embed_here(L));
   return 1;
 }

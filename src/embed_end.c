@@ -113,11 +113,19 @@ static void push_other_tasks(lua_State *L, const agenda_schedule *schedule)
   lua_pop(L, 2);
 }
 
+/* The loop, and a list of tasks to report. */
+static int l_close(lua_State *L)
+{
+  agenda_loop_close(L, 1);
+  return 0;
+}
+
 /* Closes the loop that the state is attached to. The argument is the task that was to wind up, or
-** nil. */
+** nil. The error of an exception handler comes out once all is done; after one for want of memory
+** the loop may still be open. */
 int agenda_embed_detach(lua_State *L)
 {
-  enum { WINDER = 1, LOOP };
+  enum { WINDER = 1, LOOP, COMPLETIONS };
   const agenda_embed *embed = agenda_embed_here(L);
   const agenda_event_loop *loop = embed->attached->loop;
   agenda_loop_push(L, loop->schedule);
@@ -127,10 +135,16 @@ int agenda_embed_detach(lua_State *L)
   }
   lua_settop(L, LOOP);
   agenda_embed_push_completions(L, loop->schedule);
+  agenda_state_push(L);
+  lua_pushcclosure(L, l_close, 1);
+  lua_pushvalue(L, LOOP);
   push_other_tasks(L, loop->schedule);
-  agenda_loop_close(L, LOOP);
-  agenda_embed_abandon_completions(L);
-  return 0;
+  int status = lua_pcall(L, 2, 0, 0);
+  if (embed->attached->loop == NULL) {
+    lua_pushvalue(L, COMPLETIONS);
+    agenda_embed_abandon_completions(L);
+  }
+  return status == LUA_OK ? 0 : lua_error(L);
 }
 
 /* Reports the error that is the argument. */
@@ -207,8 +221,10 @@ static int wind_up(lua_State *L, agenda_loop *self, double deadline)
     run_until_end(self, &end, deadline);
   if (self->loop != NULL)
     agenda_loop_host_turns(self->loop, LAST_TURNS);
-  if (self->loop != NULL)
+  for (int tries = 0; self->loop != NULL && tries < 2; tries++)
     call_entry(L, AGENDA_ENTRY_DETACH);
+  if (self->loop != NULL)
+    agenda_loop_abandon(L, self->loop);
   lua_settop(L, top);
   self->winding_up = false;
   agenda_release(self);
@@ -217,7 +233,7 @@ static int wind_up(lua_State *L, agenda_loop *self, double deadline)
 
 AGENDA_EXPORT int agenda_shutdown(lua_State *L, double deadline)
 {
-  if (!lua_checkstack(L, LUA_MINSTACK))
+  if (!lua_checkstack(L, 2 * LUA_MINSTACK)) /* one for us, one for an entry */
     return -1;
   const agenda_embed *embed = agenda_embed_find(L);
   const agenda_api *other = agenda_embed_find_other(L);

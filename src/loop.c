@@ -220,6 +220,11 @@ static void report_destroyed(lua_State *L, int index)
   lua_settop(L, list - 1);
 }
 
+void agenda_loop_abandon(lua_State *L, agenda_event_loop *loop)
+{
+  close_loop(L, loop);
+}
+
 void agenda_loop_close(lua_State *L, int index)
 {
   int list = lua_gettop(L);

@@ -97,8 +97,12 @@ agenda_event_loop *agenda_loop_check(lua_State *L, int index, bool open);
 void agenda_loop_push(lua_State *L, const agenda_schedule *schedule);
 
 /* Closes the open loop at `index`: stops and lets go of everything; then reports the pending tasks
-** of the list on the top as destroyed. [-1, +0, may raise once it is closed] */
+** of the list on the top as destroyed. [-1, +0, may raise once it is closed, or for want of memory
+** before] */
 void agenda_loop_close(lua_State *L, int index);
+
+/* The same without reports; takes no memory. [-0, +0] */
+void agenda_loop_abandon(lua_State *L, agenda_event_loop *loop);
 
 /* Pushes the table of the loop's methods, for rooms that add to it. [-0, +1] */
 void agenda_loop_push_methods(lua_State *L);

@@ -273,8 +273,20 @@ static void settle(lua_State *L, agenda_task *task, int self)
   task->future.object.state->live.count[AGENDA_LIVE_TASKS]--;
 }
 
+/* The failed task: has its error reported unless somebody asks for it. */
+static int l_remember_failed(lua_State *L)
+{
+  agenda_task *task = lua_touserdata(L, 1);
+  agenda_task_guard(L, task, 1);
+  agenda_slot_push_slow(L, AGENDA_SLOT_TASKS); /* where agenda_task_push_failed looks */
+  lua_pushvalue(L, 1);
+  lua_rawsetp(L, -2, task);
+  return 0;
+}
+
 /*
-** The body's outcome, `n` values on the top above the task's userdata, becomes the task's.
+** The body's outcome, `n` values on the top above the task's userdata, becomes the task's. NB: who
+** waits for a failed task is woken though there may be no memory for a report.
 ** KeyboardInterrupt also ends the run. [-(n+1), +0]
 */
 static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
@@ -309,11 +321,10 @@ static void finish(lua_State *L, agenda_task *task, agenda_outcome what, int n)
   }
   bool interrupt = agenda_error_is(L, -1, AGENDA_KEYBOARD_INTERRUPT);
   bool awaited = task->future.waiting != 0;
-  agenda_task_guard(L, task, self);
-  agenda_slot_push_slow(L, AGENDA_SLOT_TASKS); /* where agenda_task_push_failed looks */
+  lua_pushcfunction(L, l_remember_failed);
   lua_pushvalue(L, self);
-  lua_rawsetp(L, -2, task);
-  lua_pop(L, 1);
+  if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+    lua_pop(L, 1);
   lua_pushvalue(L, -1);
   agenda_future_fail(L, self);
   if (AGENDA_UNLIKELY(task->future.schedule->debug && !awaited && !interrupt)) {

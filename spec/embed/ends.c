@@ -103,6 +103,52 @@ static void test_detach_with_tasks(void)
   end();
 }
 
+/* Everybody is told, whatever the exception handler does of those that are dropped. */
+static void test_detach_with_an_interrupting_handler(void)
+{
+  outcome a = {0}, b = {0};
+  begin(0);
+  run(L, "agenda.set_warning_handler(function(context)"
+         " log[#log + 1] = tostring(context.exception) end)");
+  spawn("agenda.get_running_loop():set_exception_handler(function()"
+        " error(agenda.errors.KeyboardInterrupt('stop')) end)", NULL);
+  spawn("for _ = 1, 9 do pcall(agenda.sleep, 100) end", &a);
+  spawn("for _ = 1, 9 do pcall(agenda.sleep, 100) end", &b);
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(agenda_shutdown(L, 0.01) == 1);
+  CHECK(a.calls == 1 && strcmp(a.text, "CancelledError: the event loop was detached") == 0);
+  CHECK(b.calls == 1 && strcmp(b.text, a.text) == 0);
+  run(L, "assert(#log == 1 and log[1] == 'KeyboardInterrupt: stop', log[1])");
+  end();
+}
+
+/* What a host was asked for may be answered after its tasks were dropped. */
+static void test_answers_after_detach(void)
+{
+  enum { RESOLVED = 1, REJECTED, CANCELLED, TASK };
+  outcome o[TASK] = {{0}};
+  begin(0);
+  run(L, "agenda.set_warning_handler(function() end)");
+  spawn("agenda.get_running_loop():set_exception_handler(function() end)", NULL);
+  for (int i = RESOLVED; i < TASK; i++)
+    agenda_future_new(L);
+  for (int i = RESOLVED; i < TASK; i++) {
+    push(L, "pcall(agenda.sleep, 100) agenda.await(...)");
+    lua_pushvalue(L, i);
+    agenda_spawn(L, 1, on_done, &o[i]);
+  }
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(agenda_shutdown(L, 0.01) == 1);
+  CHECK(agenda_future_resolve(L, RESOLVED, 0) == 1);
+  lua_pushliteral(L, "late");
+  CHECK(agenda_future_reject(L, REJECTED) == 1);
+  CHECK(agenda_cancel(L, CANCELLED) == 1 && agenda_cancel(L, TASK) == 0);
+  lua_settop(L, 0);
+  for (int i = RESOLVED; i < TASK; i++)
+    CHECK(o[i].calls == 1);
+  end();
+}
+
 static void test_close_without_detach(void)
 {
   outcome o = {0};
@@ -237,6 +283,8 @@ static const test tests[] = {
   TEST(shutdown_deadline),
   TEST(shutdown_inside_ev_run),
   TEST(detach_with_tasks),
+  TEST(detach_with_an_interrupting_handler),
+  TEST(answers_after_detach),
   TEST(close_without_detach),
   TEST(shutdown_among_timers),
   TEST(break_during_shutdown),
