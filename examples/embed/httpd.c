@@ -57,7 +57,7 @@ typedef struct client {
   buffer input, url, headers, body, output;
   bool in_value;    /* the parser is at a header's value */
   bool keep_alive;
-  bool streaming;   /* the head was sent, chunks follow */
+  bool streaming, chunked; /* the head was sent, pieces follow; as chunks, but in HTTP/1.0 */
   site *site;       /* that handles its request, or NULL between requests */
   int task;         /* registry reference there */
   int drained;      /* of the future that the task awaits when too much is unsent, or LUA_NOREF */
@@ -92,10 +92,9 @@ static void add(buffer *b, const void *data, size_t size)
 
 static void drop(buffer *b, size_t size)
 {
-  if (size == 0)
-    return;
   b->size -= size;
-  memmove(b->data, b->data + size, b->size);
+  if (b->size > 0)
+    memmove(b->data, b->data + size, b->size);
 }
 
 static void close_socket(client *c)
@@ -176,13 +175,17 @@ static bool flush(client *c)
 static void read_requests(client *c);
 
 /* An answer, with the headers of the table at `index` of L, if it is one; those with line ends in
-** them are left out. Without a body (NULL) chunks are to follow. */
+** them are left out. Without a body (NULL) pieces are to follow. */
 static void add_answer(client *c, int status, lua_State *L, int index, const char *body, size_t n)
 {
   char line[128];
-  c->keep_alive = c->keep_alive && !stopping;
+  bool old = c->parser.http_minor == 0;
+  c->streaming = body == NULL;
+  c->chunked = c->streaming && !old && c->parser.method != HTTP_HEAD;
+  c->keep_alive = c->keep_alive && !stopping && !(c->streaming && old);
   snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n%s", status,
-           http_status_str((enum http_status)status), c->keep_alive ? "" : "Connection: close\r\n");
+           http_status_str((enum http_status)status),
+           !c->keep_alive ? "Connection: close\r\n" : old ? "Connection: keep-alive\r\n" : "");
   add_text(&c->output, line);
   bool more = L != NULL && lua_istable(L, index);
   if (more)
@@ -197,9 +200,8 @@ static void add_answer(client *c, int status, lua_State *L, int index, const cha
     for (int i = 0; i < 4; i++)
       add_text(&c->output, parts[i]);
   }
-  c->streaming = body == NULL;
   snprintf(line, sizeof line, "Content-Length: %zu\r\n\r\n", n);
-  add_text(&c->output, c->streaming ? "Transfer-Encoding: chunked\r\n\r\n" : line);
+  add_text(&c->output, c->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : body ? line : "\r\n");
   if (c->parser.method != HTTP_HEAD)
     add(&c->output, body, n);
 }
@@ -208,7 +210,7 @@ static void add_answer(client *c, int status, lua_State *L, int index, const cha
 static bool end_request(client *c)
 {
   bool more = c->keep_alive;
-  c->streaming = false;
+  c->streaming = c->chunked = false;
   c->url.size = c->headers.size = c->body.size = 0;
   if (c->fd < 0 || !flush(c)) {
     free_client(c);
@@ -238,10 +240,9 @@ static int l_write(lua_State *L)
   char line[32];
   if (size == 0 || c->parser.method == HTTP_HEAD)
     return 0;
-  snprintf(line, sizeof line, "%zx\r\n", size);
-  add_text(&c->output, line);
+  add(&c->output, line, c->chunked ? (size_t)snprintf(line, sizeof line, "%zx\r\n", size) : 0);
   add(&c->output, data, size);
-  add_text(&c->output, "\r\n");
+  add(&c->output, "\r\n", c->chunked ? 2 : 0);
   bool there = flush(c);
   if (there && c->output.size < HIGH_WATER)
     return 0;
@@ -279,7 +280,7 @@ static void on_done(lua_State *L, int status, int n, void *ud)
     else
       add_answer(c, 500, NULL, 0, "Internal Server Error\n", 22);
   }
-  else if (c->streaming)
+  else if (c->chunked)
     add_text(&c->output, "0\r\n\r\n");
   if (end_request(c))
     read_requests(c);
@@ -508,7 +509,6 @@ static void on_grace_over(int events, void *ud)
 
 static void on_terminate(struct ev_loop *l, ev_signal *signal, int events)
 {
-  client *next;
   if (stopping)
     return;
   stopping = true;
@@ -516,8 +516,9 @@ static void on_terminate(struct ev_loop *l, ev_signal *signal, int events)
   close(acceptable.fd);
   if (clients == NULL)
     ev_break(loop, EVBREAK_ALL);
-  for (client *c = clients; c != NULL; c = next) {
+  for (client *c = clients, *next; c != NULL; c = next) {
     next = c->next;
+    c->keep_alive = false;
     if (c->site == NULL && c->output.size == 0)
       free_client(c);
   }
@@ -583,7 +584,7 @@ int main(int argc, char **argv)
   }
   grace = atof(argv[3]);
   handler_file = argv[4];
-  int keeper = bind_socket(&port); /* keeps the port for the workers; it never listens */
+  bind_socket(&port); /* to keep the port for the workers; it never listens */
   for (int i = 0; i < n; i++)
     if ((workers[i] = fork()) == 0)
       exit(work(port));
@@ -594,6 +595,5 @@ int main(int argc, char **argv)
   fflush(stdout);
   for (pid_t pid; (pid = wait(&status)) > 0 || errno == EINTR;)
     failed |= pid > 0 && status != 0;
-  close(keeper);
   return failed;
 }
