@@ -150,8 +150,20 @@ static int l_is_cleanup(lua_State *L)
   return 1;
 }
 
+/*** Whether a host is told of a task's end, and so of its error.
+@function _is_kept
+@tparam task task
+@treturn boolean */
+static int l_is_kept(lua_State *L)
+{
+  const agenda_task *task = agenda_object_check(L, 1, &agenda_task_kind);
+  lua_pushboolean(L, task->kept);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
   {"_is_cleanup", l_is_cleanup},
+  {"_is_kept", l_is_kept},
   {"_loop_generators", l_loop_generators},
   {NULL, NULL}
 };

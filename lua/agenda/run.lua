@@ -92,7 +92,9 @@ local function finish_tasks(loop, left)
     local task = table.remove(left, 1)
     local ok, err = pcall(core.await, task)
     if not ok and must_go_on(err) and not task:done() then error(err, 0) end
-    report_failure(loop, task, "unhandled error in a task that was left at the end of the run")
+    if not core._is_kept(task) then
+      report_failure(loop, task, "unhandled error in a task that was left at the end of the run")
+    end
     cancel_tasks(loop, left, me)
   end
   return any

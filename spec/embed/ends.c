@@ -46,6 +46,23 @@ static void test_shutdown(void)
   end();
 }
 
+/* What a completion gets needs no report. */
+static void test_shutdown_reports_once(void)
+{
+  outcome o = {0};
+  begin(0);
+  spawn("agenda.get_running_loop():set_exception_handler(function(_, context)"
+        " log[#log + 1] = tostring(context.exception) end)",
+        NULL);
+  spawn("pcall(agenda.sleep, 100) error('told', 0)", &o);
+  spawn("pcall(agenda.sleep, 100) error('not told', 0)", NULL);
+  ev_run(ev, EVRUN_NOWAIT);
+  CHECK(agenda_shutdown(L, 5) == 0);
+  CHECK(o.calls == 1 && strcmp(o.text, "told") == 0);
+  run(L, "assert(#log == 1 and log[1] == 'not told', table.concat(log, '; '))");
+  end();
+}
+
 static void test_shutdown_deadline(void)
 {
   outcome o = {0};
@@ -280,6 +297,7 @@ static void test_shutdown_without_the_lua_layer(void)
 
 static const test tests[] = {
   TEST(shutdown),
+  TEST(shutdown_reports_once),
   TEST(shutdown_deadline),
   TEST(shutdown_inside_ev_run),
   TEST(detach_with_tasks),
