@@ -77,7 +77,7 @@ int agenda_embed_future_resolve(lua_State *L);
 int agenda_embed_future_reject(lua_State *L);
 
 /* Pushes a list of the schedule's tasks that have a completion, and calls those of the list on the
-** top that were not called. [-0, +1, may raise] / [-1, +0, may raise] */
+** top, whose tasks were dropped. [-0, +1, may raise] / [-1, +0, may raise] */
 void agenda_embed_push_completions(lua_State *L, const agenda_schedule *schedule);
 void agenda_embed_abandon_completions(lua_State *L);
 

@@ -121,8 +121,7 @@ void agenda_embed_abandon_completions(lua_State *L)
   int list = lua_gettop(L);
   luaL_checkstack(L, LUA_MINSTACK, "completions");
   for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
-    if (COMPLETION((agenda_task *)lua_touserdata(L, -1))->done != NULL)
-      complete(L, list + 1);
+    complete(L, list + 1);
     lua_pop(L, 1);
   }
   lua_settop(L, list - 1);
