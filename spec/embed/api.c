@@ -473,6 +473,8 @@ static void test_completion_keeps_the_task(void)
   ev_run(ev, EVRUN_NOWAIT);
   lua_gc(L, LUA_GCCOLLECT, 0);
   lua_gc(L, LUA_GCCOLLECT, 0);
+  for (int turns = 0; turns < 3; turns++)
+    ev_run(ev, EVRUN_NOWAIT);
   CHECK(o.calls == 0 && agenda_pending(loop) == 1);
   end();
   CHECK(o.calls == 1 && o.status == LUA_ERRRUN);

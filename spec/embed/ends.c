@@ -72,6 +72,7 @@ static void test_shutdown_deadline(void)
         NULL);
   spawn("for _ = 1, 9 do pcall(agenda.sleep, 100) end", &o);
   ev_run(ev, EVRUN_NOWAIT);
+  usleep(60000); /* the host is busy: the time counts from the call */
   ev_tstamp before = ev_time();
   CHECK(agenda_shutdown(L, 0.05) == 1);
   CHECK(ev_time() - before >= 0.049 && ev_time() - before < 3);
@@ -244,6 +245,29 @@ static void test_detach_runs_nothing_of_the_host(void)
   end();
 }
 
+static void on_spawn_and_detach(struct ev_loop *l, ev_timer *timer, int revents)
+{
+  (void)l, (void)timer, (void)revents;
+  spawn("agenda.sleep(0)", NULL);
+  CHECK(agenda_detach(L) == 0);
+}
+
+/* What was to keep the next poll from blocking goes, too. */
+static void test_detach_leaves_no_watcher(void)
+{
+  ev_timer timer, host;
+  int polls = 0;
+  begin(AGENDA_HOLD);
+  start_timer(&timer, on_spawn_and_detach, 0.001);
+  while (agenda_step(loop, 1) >= 0)
+    ;
+  start_timer(&host, on_host, 0.03);
+  while (ev_is_active(&host) && polls++ < 100)
+    ev_run(ev, EVRUN_ONCE);
+  CHECK(host_calls == 1 && polls < 10);
+  end();
+}
+
 static void test_detached_loop_is_no_default(void)
 {
   begin(AGENDA_DEFAULT_LOOP);
@@ -307,6 +331,7 @@ static const test tests[] = {
   TEST(shutdown_among_timers),
   TEST(break_during_shutdown),
   TEST(detach_runs_nothing_of_the_host),
+  TEST(detach_leaves_no_watcher),
   TEST(detached_loop_is_no_default),
   TEST(dropped_posts),
   TEST(shutdown_without_the_lua_layer),

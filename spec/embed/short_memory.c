@@ -1,8 +1,8 @@
 /*
 ** short_memory.c: a host whose n-th allocation of Lua's is refused, for n = 1, 2, ... until a run
-** needs no more: first once, so that Lua collects and asks again, then also when it asks again, then
-** with all that follow. spec/embed/short_memory_spec.lua runs it. A run may fail, but only by saying
-** so; it ends, and leaves nothing in the host's loop.
+** needs no more: first once, so that Lua collects and asks again, then also when it asks again,
+** then with all that follow. spec/embed/short_memory_spec.lua runs it. A run may fail, but only by
+** saying so; it ends, and leaves nothing in the host's loop.
 */
 #include <agenda.h>
 #include <ev.h>
