@@ -223,7 +223,7 @@ static int l_call_send(lua_State *L)
   switch (call->status) {
     case AGENDA_CALL_NEW: {
       if (call->verb > AGENDA_ASEND && agenda_body_any_value(L, n))
-        return agenda_error_raise(L, AGENDA_TYPE_ERROR,
+        return agenda_error_raise(L, AGENDA_RUNTIME_ERROR,
                                   "can't send non-nil value to a just-started coroutine");
       step first = ready(L, call, &n);
       if (first == STEP_NOTHING)

@@ -389,11 +389,11 @@ end)
 
 describe("athrow and aclose by hand", function()
   for _, method in ipairs { "athrow", "aclose" } do
-    it(method .. ": a non-nil value for the first send is TypeError, and it is not spent", function()
+    it(method .. ": a non-nil value for the first send is RuntimeError, and it is not spent", function()
       local seen
       local g = begun(function() seen = select(2, pcall(yield, 1)) end)
       local aw = g[method](g, method == "athrow" and "thrown" or nil)
-      expect.raises(errors.TypeError, "can't send non-nil value to a just-started coroutine",
+      expect.raises(errors.RuntimeError, "can't send non-nil value to a just-started coroutine",
         aw.send, aw, 1)
       assert.is_nil(seen)
       pcall(aw.send, aw, nil)

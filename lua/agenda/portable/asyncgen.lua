@@ -250,7 +250,7 @@ function methods_of_call:send(...)
     check_stepping(self)
     return finish_step(self, frame.hand(self._generator, select("#", ...), ...))
   elseif self._state == "new" and not is_sending(self) and object.any_value(...) then
-    error(TypeError("can't send non-nil value to a just-started coroutine"), 0)
+    error(RuntimeError("can't send non-nil value to a just-started coroutine"), 0)
   end
   spend(self)
   self._generator._by = self
