@@ -321,15 +321,8 @@ void agenda_stream_finish(lua_State *L, agenda_stream *stream, int index)
   agenda_stream_wake_all(L, index, AGENDA_STREAM_GONE);
 }
 
-/* Wakes all who read or write the stream at `index`: they find out that it is closed. */
-static void wake_blocked(lua_State *L, agenda_stream *stream, int index)
-{
-  agenda_stream_wake_reader(L, stream, index);
-  agenda_stream_wake_all(L, index, AGENDA_STREAM_ROOM);
-  agenda_stream_wake_all(L, index, AGENDA_STREAM_SENT);
-}
-
-/* Begins to close the stream of the handle at index 1. */
+/* Begins to close the stream of the handle at index 1. Who reads finds out; who waits for data to
+** be sent goes on waiting, for it will be. */
 static void start_closing(lua_State *L, agenda_stream *stream)
 {
   if (stream == NULL || stream->status != AGENDA_STREAM_OPEN)
@@ -338,7 +331,7 @@ static void start_closing(lua_State *L, agenda_stream *stream)
   luaL_checkstack(L, 10, "close");
   agenda_stream_push(L, 1);
   int index = lua_gettop(L);
-  wake_blocked(L, stream, index);
+  agenda_stream_wake_reader(L, stream, index);
   ev_io_stop(stream->loop->ev, &stream->reading);
   agenda_stream_drop_input(L, stream);
   if (stream->filter != NULL && stream->write_error == 0)
@@ -357,13 +350,17 @@ static void abort_stream(lua_State *L, agenda_stream *stream)
   agenda_stream_push(L, 1);
   int index = lua_gettop(L);
   stream->status = AGENDA_STREAM_CLOSING;
-  wake_blocked(L, stream, index);
+  stream->aborted = true;
+  agenda_stream_wake_reader(L, stream, index);
+  agenda_stream_wake_all(L, index, AGENDA_STREAM_ROOM);
+  agenda_stream_wake_all(L, index, AGENDA_STREAM_SENT);
   agenda_stream_finish(L, stream, index);
   lua_settop(L, index - 1);
 }
 
-/*** Stops reading, sends what is unsent, closes. Does not wait. Tasks that are blocked in a read or
-a write get an error at once. A second call does nothing. As in asyncio.
+/*** Stops reading, sends what is unsent, closes. Does not wait. A task that is blocked in a read
+gets an error at once; one in a write or a drain goes on when its data is sent. A second call does
+nothing. As in asyncio.
 @function stream:close */
 static int l_close(lua_State *L)
 {

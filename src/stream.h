@@ -110,6 +110,7 @@ struct agenda_stream {
   bool ended;               /* write_eof was called */
   bool end_sent;            /* and what it does was done */
   bool error_told;          /* somebody got write_error */
+  bool aborted;             /* what was unsent then will never be sent */
   bool handshaking;         /* the filter is not ready for data */
   bool keeps_input;         /* for the next stream, when the loop closes: standard input */
   bool standard;            /* a standard stream, which nobody needs to close */

@@ -124,7 +124,7 @@ static int after_room(lua_State *L, int status, lua_KContext context);
 /* Waits until no more than the high-water mark is unsent. */
 static int wait_for_room(lua_State *L, agenda_stream *stream)
 {
-  if (AGENDA_UNLIKELY(stream->status != AGENDA_STREAM_OPEN))
+  if (AGENDA_UNLIKELY(stream->aborted))
     return agenda_stream_raise_closed(L, 1);
   if (AGENDA_UNLIKELY(stream->write_error != 0))
     return agenda_stream_raise_write_error(L, stream, 1);
@@ -151,8 +151,8 @@ a cancelled call was given is sent all the same.
 @function stream:write
 @tparam string|{string,...} data
 @param ... more of them
-@raise RuntimeError when the stream is closed, also meanwhile, or after write_eof; OSError, EPIPE
-for a peer that has gone */
+@raise RuntimeError when the stream is closed, or aborted meanwhile, or after write_eof; OSError,
+EPIPE for a peer that has gone */
 static int l_write(lua_State *L)
 {
   agenda_stream *stream = check_writable(L);
@@ -186,7 +186,7 @@ static int after_sent(lua_State *L, int status, lua_KContext context);
 
 static int wait_for_sent(lua_State *L, agenda_stream *stream)
 {
-  if (AGENDA_UNLIKELY(stream->status != AGENDA_STREAM_OPEN))
+  if (AGENDA_UNLIKELY(stream->aborted))
     return agenda_stream_raise_closed(L, 1);
   if (AGENDA_UNLIKELY(stream->write_error != 0))
     return agenda_stream_raise_write_error(L, stream, 1);
@@ -203,7 +203,7 @@ static int after_sent(lua_State *L, int status, lua_KContext context)
 
 /*** Waits until the system has taken all that was written. Awaits, unless it has.
 @function stream:drain
-@raise RuntimeError when the stream is closed, also meanwhile; OSError when sending failed */
+@raise RuntimeError when the stream is closed, or aborted meanwhile; OSError when sending failed */
 static int l_drain(lua_State *L)
 {
   agenda_stream *stream = agenda_stream_check_open(L);

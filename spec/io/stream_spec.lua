@@ -48,20 +48,52 @@ describe("a stream", function()
       end)
     end)
 
-    it("gives blocked tasks an error at once", function()
+    it("gives a blocked reader an error at once, abort a blocked writer too", function()
       for _, how in ipairs { "close", "abort" } do
-        with(function(a)
-          local reader = spawn(a.read, a)
-          local writer = spawn(a.write, a, ("x"):rep(1000000))
-          local drainer = spawn(a.drain, a)
+        with(function(a, b)
+          local tasks = {
+            spawn(a.read, a), spawn(a.write, a, ("x"):rep(1000000)), spawn(a.drain, a),
+          }
           loopkit.turns(2)
           a[how](a)
           loopkit.turns(2)
-          for _, task in ipairs { reader, writer, drainer } do
-            expect.raises(errors.RuntimeError, nil, await, task)
+          for i, task in ipairs(tasks) do
+            assert.equal(how == "abort" or i == 1, task:done())
+          end
+          b:read("a")
+          for i, task in ipairs(tasks) do
+            if how == "abort" or i == 1 then
+              expect.raises(errors.RuntimeError, nil, await, task)
+            else
+              assert.equal(0, select("#", await(task)))
+            end
           end
         end)
       end
+    end)
+
+    it("followed by abort gives blocked writers the error", function()
+      with(function(a)
+        local tasks = {spawn(a.write, a, ("x"):rep(1000000)), spawn(a.drain, a), spawn(a.wait_closed, a)}
+        loopkit.turns(2)
+        a:close()
+        loopkit.turns(2)
+        a:abort()
+        expect.raises(errors.RuntimeError, nil, await, tasks[1])
+        expect.raises(errors.RuntimeError, nil, await, tasks[2])
+        await(tasks[3])
+      end)
+    end)
+
+    it("tells a blocked writer that the peer has gone, and wait_closed nothing then", function()
+      with(function(a, b)
+        local writer = spawn(a.write, a, ("x"):rep(1000000))
+        loopkit.turns(2)
+        a:close()
+        b:abort()
+        assert.equal("EPIPE", expect.raises(errors.OSError, nil, await, writer).code)
+        a:wait_closed()
+      end)
     end)
 
     it("sends what is unsent, abort does not", function()
@@ -75,7 +107,7 @@ describe("a stream", function()
         assert.is_false(waiter:done())
         assert.equal(data, b:read("a"))
         await(waiter)
-        pcall(await, writer)
+        await(writer)
       end)
       with(function(a, b)
         local writer = spawn(a.write, a, ("x"):rep(1000000))
