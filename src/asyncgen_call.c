@@ -259,9 +259,9 @@ static int l_call_throw(lua_State *L)
   if (call->status == AGENDA_CALL_NEW) {
     if (!ready_throw(L, call))
       return agenda_error_raise_stop(L, 0);
-  } else if (!can_step(frame)) {
-    return agenda_asyncgen_raise_running(L);
   }
+  else if (!can_step(frame))
+    return agenda_asyncgen_raise_running(L);
   agenda_outcome what = agenda_body_hand(L, frame, 1, true, &n);
   return finish_step(L, call, what, n);
 }
