@@ -818,8 +818,14 @@ describe("foreign peers", function()
       local said
       agenda.with_taskgroup(function(tg)
         tg:spawn(function() said = output_of("printf 'from nc\\n' | nc -N -l -U %s", path) end)
-        netkit.eventually(function() return core.socket_identity(path) ~= nil end)
-        local stream <close> = agenda.open_unix_connection(path)
+        -- NB: the socket's file is there a moment before anybody listens.
+        local made
+        netkit.eventually(function()
+          local ok, result = pcall(agenda.open_unix_connection, path)
+          made = ok and result
+          return ok
+        end)
+        local stream <close> = made
         stream:write("from us\n")
         stream:write_eof()
         assert.equal("from nc\n", stream:read("a"))
