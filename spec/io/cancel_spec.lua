@@ -12,12 +12,8 @@ local BIG = ("x"):rep(1000000)
 
 describe("cancelled after any number of turns,", function()
   describe("open_unix_connection", function()
-    local folder, path
-    before_each(function()
-      folder = netkit.folder()
-      path = folder .. "/socket"
-    end)
-    after_each(function() netkit.remove_folder(folder) end)
+    local path
+    netkit.each_with_socket_path(function(given) path = given end)
 
     it("leaves nothing", function()
       sweep(function()

@@ -6,17 +6,7 @@ local netkit = require "spec.support.netkit"
 local sweep = require "spec.support.sweep"
 local testing = require "agenda.testing"
 local errors, fails = agenda.errors, loopkit.fails
-
-local function fails_with(code, f, ...)
-  local err = fails(errors.OSError, f, ...)
-  assert.equal(code, err.code)
-  return err
-end
-
-local function echoes(stream, text)
-  stream:write(text, "\n")
-  assert.equal(text, stream:readline())
-end
+local fails_with, echoes = netkit.fails_with, netkit.echoes
 
 describe("agenda.open_connection", function()
   for _, host in ipairs {"127.0.0.1", "::1"} do
@@ -320,12 +310,8 @@ describe("agenda.open_connection", function()
 end)
 
 describe("agenda.open_unix_connection", function()
-  local folder, path
-  before_each(function()
-    folder = netkit.folder()
-    path = folder .. "/socket"
-  end)
-  after_each(function() netkit.remove_folder(folder) end)
+  local path, folder
+  netkit.each_with_socket_path(function(...) path, folder = ... end)
 
   it("connects", function()
     agenda.run(function()

@@ -3,6 +3,7 @@ local loopkit = require "spec.support.loopkit"
 local netkit = require "spec.support.netkit"
 local sweep = require "spec.support.sweep"
 local errors, fails = agenda.errors, loopkit.fails
+local fails_with = netkit.fails_with
 
 local LOOPBACK = {inet = "127.0.0.1", inet6 = "::1"}
 
@@ -10,12 +11,6 @@ local LOOPBACK = {inet = "127.0.0.1", inet6 = "::1"}
 local function bound(host)
   local d = agenda.datagram {local_addr = {host or "127.0.0.1", 0}}
   return d, {d:sockname()}
-end
-
-local function fails_with(code, f, ...)
-  local err = fails(errors.OSError, f, ...)
-  assert.equal(code, err.code)
-  return err
 end
 
 -- Turns until the task waits, as far as that can be told from outside.

@@ -8,15 +8,10 @@ local netkit = require "spec.support.netkit"
 local script = require "spec.support.script"
 local streamkit = require "spec.support.streamkit"
 local errors, fails = agenda.errors, loopkit.fails
+local fails_with = netkit.fails_with
 
 -- Under a checker memory and times are the checker's.
 local checked = (os.getenv("AGENDA_VARIANT") or "") ~= ""
-
-local function fails_with(code, f, ...)
-  local err = fails(errors.OSError, f, ...)
-  assert.equal(code, err.code)
-  return err
-end
 
 -- A server whose handlers do f(stream), and a connection to it.
 local function connected(f)

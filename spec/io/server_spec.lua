@@ -4,20 +4,10 @@ local loopkit = require "spec.support.loopkit"
 local netkit = require "spec.support.netkit"
 local sweep = require "spec.support.sweep"
 local errors, fails = agenda.errors, loopkit.fails
-
-local function fails_with(code, f, ...)
-  local err = fails(errors.OSError, f, ...)
-  assert.equal(code, err.code)
-  return err
-end
+local fails_with, echoes = netkit.fails_with, netkit.echoes
 
 local function connect(port)
   return agenda.open_connection("127.0.0.1", port)
-end
-
-local function echoes(stream, text)
-  stream:write(text, "\n")
-  assert.equal(text, stream:readline())
 end
 
 -- A server whose handlers do f(stream), and its port.
@@ -683,12 +673,8 @@ describe("a server that is left open", function()
 end)
 
 describe("agenda.start_unix_server", function()
-  local folder, path
-  before_each(function()
-    folder = netkit.folder()
-    path = folder .. "/socket"
-  end)
-  after_each(function() netkit.remove_folder(folder) end)
+  local path, folder
+  netkit.each_with_socket_path(function(...) path, folder = ... end)
 
   local function exists() return core.socket_identity(path) ~= nil end
 

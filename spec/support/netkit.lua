@@ -1,14 +1,31 @@
 --- What the specs of connections and servers share.
 local agenda = require "agenda"
+local busted = require "busted"
 local core = require "agenda.core"
+local loopkit = require "spec.support.loopkit"
+local luassert = require "luassert"
 
 local netkit = {}
+
+--- Checks that f(...) raises an OSError with the code.
+-- @treturn the error
+function netkit.fails_with(code, f, ...)
+  local err = loopkit.fails(agenda.errors.OSError, f, ...)
+  luassert.equal(code, err.code)
+  return err
+end
 
 --- Sends back what comes, line by line.
 function netkit.echo(stream)
   for line in stream:lines() do
     stream:write(line, "\n")
   end
+end
+
+--- Checks that the peer sends a line back.
+function netkit.echoes(stream, text)
+  stream:write(text, "\n")
+  luassert.equal(text, stream:readline())
 end
 
 --- An echo server on loopback, and its port.
@@ -81,6 +98,17 @@ end
 
 function netkit.remove_folder(path)
   os.execute("rm -rf " .. path)
+end
+
+--- Has take(path, folder) called before each spec of the block, with a path for a socket in a folder
+-- of that spec's own.
+function netkit.each_with_socket_path(take)
+  local folder
+  busted.before_each(function()
+    folder = netkit.folder()
+    take(folder .. "/socket", folder)
+  end)
+  busted.after_each(function() netkit.remove_folder(folder) end)
 end
 
 return netkit
