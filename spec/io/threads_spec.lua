@@ -421,7 +421,7 @@ describe("the thread pool", function()
       to_thread(function() end)
       to_thread(function() end)
       assert.is_true(threads() - before <= 2)
-      for i = 1, 100 do futures[i] = loop:run_in_executor(busy, 0.002) end
+      for i = 1, 40 do futures[i] = loop:run_in_executor(busy, 0.01) end
       local most = threads() - before
       assert.is_true(most >= 4 and most <= 64, most .. " threads")
       agenda.gather(futures):await()

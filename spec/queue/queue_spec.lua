@@ -355,30 +355,31 @@ describe("agenda.queue", function()
 
   for _, make in ipairs { "queue", "priority_queue", "lifo_queue" } do
     local ways = {
-      get = function(q, weak)
-        q:put(weak[1])
+      get = function(q, box)
+        q:put(table.remove(box))
         q:get()
       end,
-      get_nowait = function(q, weak)
-        q:put(weak[1])
+      get_nowait = function(q, box)
+        q:put(table.remove(box))
         q:get_nowait()
       end,
-      ["get that waited"] = function(q, weak)
+      ["get that waited"] = function(q, box)
         local getter = agenda.spawn(function() q:get() end)
         turns(1)
-        q:put(weak[1])
+        q:put(table.remove(box))
         getter:await()
       end,
-      ["shutdown(true)"] = function(q, weak)
-        q:put(weak[1])
+      ["shutdown(true)"] = function(q, box)
+        q:put(table.remove(box))
         q:shutdown(true)
       end,
     }
     for name, take in pairs(ways) do
       in_run(("lets go of what was taken from a %s by %s"):format(make, name), function()
-        local weak = setmetatable({ {} }, { __mode = "v" })
+        local box = { {} }
+        local weak = setmetatable({ box[1] }, { __mode = "v" })
         local q = agenda[make](0, make == "priority_queue" and function() return false end or nil)
-        take(q, weak)
+        take(q, box)
         collectgarbage()
         assert.is_nil(weak[1])
         assert.equal(0, q:qsize())
