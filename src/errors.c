@@ -343,7 +343,7 @@ static int l_instance_index(lua_State *L)
   return 1;
 }
 
-/* "Name: message", or "Name". */
+/* "Name: message", or "Name" if the message is nil or empty, as Python shows errors. */
 static int l_instance_tostring(lua_State *L)
 {
   if (!push_class(L, 1)) {
@@ -352,12 +352,14 @@ static int l_instance_tostring(lua_State *L)
   }
   lua_getfield(L, -1, "name");
   lua_pushliteral(L, "message");
-  if (lua_rawget(L, 1) == LUA_TNIL) {
+  bool there = lua_rawget(L, 1) != LUA_TNIL;
+  size_t length;
+  luaL_tolstring(L, -1, &length);
+  lua_replace(L, -2);
+  if (!there || length == 0) {
     lua_pop(L, 1);
     return 1;
   }
-  luaL_tolstring(L, -1, NULL);
-  lua_replace(L, -2);
   lua_pushliteral(L, ": ");
   lua_insert(L, -2);
   lua_concat(L, 3);

@@ -121,6 +121,8 @@ describe("errors: an error object", function()
 
   it("shows the class alone when there is no message", function()
     assert.equal("TimeoutError", tostring(errors.TimeoutError()))
+    assert.equal("TimeoutError", tostring(errors.TimeoutError("")))
+    assert.equal("TimeoutError: false", tostring(errors.TimeoutError(false)))
   end)
 
   it("has no traceback before it is raised", function()

@@ -70,10 +70,8 @@ end
 
 local function instance_tostring(self)
   local name, message = class_of[getmetatable(self)].name, rawget(self, "message")
-  if message == nil then
-    return name
-  end
-  return name .. ": " .. tostring(message)
+  local text = message == nil and "" or tostring(message)
+  return text == "" and name or name .. ": " .. text
 end
 
 local function new_class(name, parent)
