@@ -21,7 +21,8 @@ static void append_levels(lua_State *L, int trace, int first_level)
   lua_Debug info;
   int n = (int)lua_rawlen(L, trace);
   for (int level = 0; n < TRACE_LIMIT && level < LEVELS_PER_COROUTINE; level++) {
-    if (!lua_getstack(L, first_level + level, &info) || !lua_getinfo(L, "nSl", &info)) break;
+    if (!lua_getstack(L, first_level + level, &info) || !lua_getinfo(L, "nSl", &info))
+      break;
     if (*info.what == 'C' && level > 0 && info.name == NULL)
       continue; /* the library's own base function */
     lua_pushstring(L, info.short_src);
@@ -142,7 +143,8 @@ int agenda_error_on_raise(lua_State *L)
   agenda_state *state = agenda_state_get(L);
   const void *propagating = state->propagating;
   state->propagating = NULL;
-  if (!lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1)) return 1;
+  if (!lua_checkstack(L, 16) || lua_isnil(L, 1) || is_flow(L, 1))
+    return 1;
   find_trace(L, 1);
   bool again = lua_istable(L, 1) || propagating == identity(L, 1, state);
   if (!lua_istable(L, 2) || !again) {
@@ -180,7 +182,8 @@ int agenda_error_propagate(lua_State *L)
 void agenda_error_begin_trace(lua_State *L, int index)
 {
   index = lua_absindex(L, index);
-  if (lua_isnil(L, index) || is_flow(L, index)) return;
+  if (lua_isnil(L, index) || is_flow(L, index))
+    return;
   agenda_error_push_levels(L);
   agenda_error_set_levels(L, index);
 }
@@ -190,7 +193,8 @@ int agenda_error_trace_length(lua_State *L, int index)
   int length = 0;
   if (lua_checkstack(L, 8)) {
     find_trace(L, lua_absindex(L, index));
-    if (lua_istable(L, -1)) length = (int)lua_rawlen(L, -1);
+    if (lua_istable(L, -1))
+      length = (int)lua_rawlen(L, -1);
     lua_pop(L, 1);
   }
   return length;
@@ -198,7 +202,8 @@ int agenda_error_trace_length(lua_State *L, int index)
 
 void agenda_error_cut_trace(lua_State *L, int index, int length)
 {
-  if (!lua_checkstack(L, 12)) return;
+  if (!lua_checkstack(L, 12))
+    return;
   index = lua_absindex(L, index);
   find_trace(L, index);
   if (lua_istable(L, -1)) {
@@ -250,7 +255,8 @@ void agenda_error_push_trace(lua_State *L, int index)
   luaL_checkstack(L, 16, "traceback");
   index = lua_absindex(L, index);
   find_trace(L, index);
-  if (!lua_istable(L, -1)) return; /* the nil */
+  if (!lua_istable(L, -1))
+    return; /* the nil */
   int trace = lua_gettop(L);
   int n = (int)lua_rawlen(L, trace);
   lua_pushliteral(L, "stack traceback:");

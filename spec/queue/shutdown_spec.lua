@@ -137,11 +137,17 @@ for _, name in ipairs { "queue", "priority_queue", "lifo_queue" } do
       assert.equal(0, q:qsize())
     end)
 
-    in_run("wakes those for whom nothing is left in the same turn", function()
+    -- Three tasks that wait in get, with one item for them, when the queue is shut down.
+    local function getters_of_one()
       local q = new()
       local getters = { started(q.get, q), started(q.get, q), started(q.get, q) }
       q:put(1)
       q:shutdown()
+      return getters
+    end
+
+    in_run("wakes those for whom nothing is left in the same turn", function()
+      local getters = getters_of_one()
       turns(1)
       assert.equal(1, getters[1]:result())
       fails(errors.QueueShutDown, getters[2].result, getters[2])
@@ -149,10 +155,7 @@ for _, name in ipairs { "queue", "priority_queue", "lifo_queue" } do
     end)
 
     in_run("loses no item whose get was woken and then cancelled", function()
-      local q = new()
-      local getters = { started(q.get, q), started(q.get, q), started(q.get, q) }
-      q:put(1)
-      q:shutdown()
+      local getters = getters_of_one()
       getters[1]:cancel()
       turns(2)
       assert.is_true(getters[1]:cancelled())
